@@ -1,0 +1,20 @@
+//! Error-bounded compression of stacks of scientific frames with sparse autoencoders.
+//!
+//! The codec knows nothing of HDF5, files, threads or the environment: a chunk of elements goes in, a stream comes
+//! out, and back. See docs/format.md for every byte of a stream.
+#![forbid(unsafe_code)]
+
+mod array;
+mod codec;
+mod error;
+mod limits;
+mod options;
+pub mod sae;
+mod stream;
+
+pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
+pub use codec::{ModelSource, compress_chunk, decompress_chunk};
+pub use error::{Error, ErrorKind};
+pub use limits::Limits;
+pub use options::{Bound, Effort, Options};
+pub use stream::StreamHeader;

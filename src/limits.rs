@@ -1,0 +1,26 @@
+//! Every cap on a number that is read from outside, with its reason.
+
+/// HDF5's own largest rank (`H5S_MAX_RANK`).
+pub(crate) const MAX_RANK: usize = 32;
+
+/// Largest dimension of a chunk: HDF5 stores chunk dimensions in 32 bits.
+pub(crate) const MAX_DIM: u64 = u32::MAX as u64;
+
+/// Largest edge of a network's patch: 4096 × 4096 weights per atom are beyond any model worth its bytes.
+pub(crate) const MAX_PATCH_EDGE: usize = 4096;
+
+/// Largest model file in bytes. Models of tens of megabytes have been tried; ten times that is a mistake or an attack.
+pub(crate) const MAX_MODEL_BYTES: usize = 512 << 20;
+
+/// What a decoder may spend on one stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest decoded chunk in bytes that is accepted. HDF5 chunks end at 4 GiB.
+    pub max_chunk_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_chunk_bytes: 4 << 30 }
+    }
+}

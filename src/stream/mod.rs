@@ -1,0 +1,6 @@
+//! Bytes of a stream outside the arithmetic-coded body: docs/format.md, "Stream".
+
+pub(crate) mod bytes;
+pub(crate) mod header;
+
+pub use header::StreamHeader;
