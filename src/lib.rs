@@ -6,11 +6,18 @@
 
 mod array;
 mod codec;
+mod entropy;
+mod bound;
+mod domain;
 mod error;
+mod frame;
 mod limits;
 mod options;
+mod patch;
+mod predict;
 pub mod sae;
 mod stream;
+mod symmetry;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};
