@@ -5,7 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atoms;
+mod centre;
 mod codec;
+mod decode;
+mod elementwise;
+mod encode;
 mod entropy;
 mod bound;
 mod domain;
@@ -18,6 +23,7 @@ mod predict;
 pub mod sae;
 mod stream;
 mod symmetry;
+mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};
