@@ -311,7 +311,8 @@ fn rejects_headers_and_files_beyond_the_caps() {
 
 #[test]
 fn writers_refuse_what_readers_refuse() {
-    let broken: [(fn(&mut ModelSpec), &str); 5] = [
+    type Change = fn(&mut ModelSpec);
+    let broken: [(Change, &str); 5] = [
         (|spec| spec.transform = Transform::Log { offset_q24: 0 }, "transform_offset_q24 is 0"),
         (|spec| spec.encoder.input[3] = f32::NAN, "encoder.input[3] is NaN"),
         (|spec| spec.encoder.input_bias[1] = 65520.0, "encoder.input_bias[1] is 65520"),
