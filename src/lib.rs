@@ -6,15 +6,15 @@
 
 mod array;
 mod atoms;
+mod bound;
 mod candidates;
 mod centre;
 mod codec;
 mod decode;
+mod domain;
 mod elementwise;
 mod encode;
 mod entropy;
-mod bound;
-mod domain;
 mod error;
 mod frame;
 mod limits;
