@@ -5,12 +5,25 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atoms;
+mod centre;
 mod codec;
+mod decode;
+mod elementwise;
+mod encode;
+mod entropy;
+mod bound;
+mod domain;
 mod error;
+mod frame;
 mod limits;
 mod options;
+mod patch;
+mod predict;
 pub mod sae;
 mod stream;
+mod symmetry;
+mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};
