@@ -9,11 +9,15 @@
 #![deny(unsafe_code)]
 
 pub mod code;
+pub mod export;
 pub mod fit;
 pub mod loader;
+pub mod metrics;
 pub mod network;
 pub mod optimiser;
 pub mod pca;
+pub mod priors;
 pub mod real;
 pub mod revival;
 pub mod schedule;
+pub mod trainer;
