@@ -5,13 +5,27 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atoms;
+mod bound;
+mod candidates;
 pub mod cd_values;
+mod centre;
 mod codec;
+mod decode;
+mod domain;
+mod elementwise;
+mod encode;
+mod entropy;
 mod error;
+mod frame;
 mod limits;
 mod options;
+mod patch;
+mod predict;
 pub mod sae;
 mod stream;
+mod symmetry;
+mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};

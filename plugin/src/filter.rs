@@ -93,7 +93,7 @@ pub(crate) fn encode(words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
         ModelId(0) => None,
         id => Some(models::find(id)?),
     };
-    compress_chunk(values, params.element(), &shape, &params.options(model), threads::backend()?.as_ref())
+    compress_chunk(values, params.element(), &shape, &params.options(model), &threads::backend()?)
 }
 
 /// A stream to a chunk's bytes. Inverse of [`encode`].
@@ -107,7 +107,7 @@ pub(crate) fn decode(words: &[u32], stream: &[u8]) -> Result<Vec<u8>, Error> {
     let header = StreamHeader::parse(stream)?;
     check_declared(&header, params.element(), shape.dims())?;
     let limits = limits_of(&header);
-    decompress_chunk(stream, &limits, &models::Lookup, threads::backend()?.as_ref())
+    decompress_chunk(stream, &limits, &models::Lookup, &threads::backend()?)
 }
 
 /// HDF5 believes what the filter returns, so that the stream must be of the very chunk that the file declares.
