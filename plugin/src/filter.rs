@@ -106,7 +106,8 @@ pub(crate) fn decode(words: &[u32], stream: &[u8]) -> Result<Vec<u8>, Error> {
     let shape = params.shape()?;
     let header = StreamHeader::parse(stream)?;
     check_declared(&header, params.element(), shape.dims())?;
-    let limits = limits_of(&header);
+    // Just what the chunk takes: its size has been checked against the file's.
+    let limits = Limits { max_chunk_bytes: header.decoded_bytes() };
     decompress_chunk(stream, &limits, &models::Lookup, &threads::backend()?)
 }
 
@@ -128,11 +129,6 @@ fn check_declared(header: &StreamHeader, element: ElementType, dims: &[usize]) -
             element.name()
         ),
     ))
-}
-
-/// Just what the chunk takes: its size has been checked against the file's.
-fn limits_of(header: &StreamHeader) -> Limits {
-    Limits { max_chunk_bytes: header.decoded_bytes(), ..Limits::default() }
 }
 
 fn invalid(message: String) -> Error {
