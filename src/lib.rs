@@ -8,6 +8,7 @@ mod array;
 mod atoms;
 mod bound;
 mod candidates;
+pub mod cd_values;
 mod centre;
 mod codec;
 mod decode;
