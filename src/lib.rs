@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod array;
+pub mod cd_values;
 mod codec;
 mod error;
 mod limits;
