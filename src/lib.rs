@@ -5,13 +5,26 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atoms;
+mod centre;
 pub mod cd_values;
 mod codec;
+mod decode;
+mod elementwise;
+mod encode;
+mod entropy;
+mod bound;
+mod domain;
 mod error;
+mod frame;
 mod limits;
 mod options;
+mod patch;
+mod predict;
 pub mod sae;
 mod stream;
+mod symmetry;
+mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};
