@@ -19,9 +19,6 @@ pub(crate) type Hid = i64;
 /// `herr_t` and `htri_t`: negative on failure.
 pub(crate) type Herr = c_int;
 
-/// `H5E_DEFAULT`: the calling thread's error stack.
-pub(crate) const DEFAULT_STACK: Hid = 0;
-
 /// The oldest HDF5 whose identifiers have 64 bits.
 const OLDEST_VERSION: (c_uint, c_uint) = (1, 10);
 
@@ -128,6 +125,8 @@ function_table! {
         register_class = c"H5Eregister_class":
             unsafe extern "C" fn(*const c_char, *const c_char, *const c_char) -> Hid,
         create_message = c"H5Ecreate_msg": unsafe extern "C" fn(Hid, c_int, *const c_char) -> Hid,
+        create_stack = c"H5Ecreate_stack": unsafe extern "C" fn() -> Hid,
+        set_current_stack = c"H5Eset_current_stack": unsafe extern "C" fn(Hid) -> Herr,
         push = c"H5Epush2": unsafe extern "C" fn(
             Hid, *const c_char, *const c_char, c_uint, Hid, Hid, Hid, *const c_char, ...
         ) -> Herr,
@@ -178,14 +177,18 @@ impl Host {
     fn of_library(library: Library) -> Self {
         let mut host = Self {
             properties: PropertyFns::find(library).map_err(|missing| {
-                format!("the HDF5 library in this process does not show its function {}", missing.to_string_lossy())
+                format!(
+                    "the HDF5 library in this process does not show its function {}",
+                    missing.to_string_lossy()
+                )
             }),
             errors: ErrorFns::find(library).ok(),
             memory: MemoryFns::find(library).ok(),
             error_ids: Mutex::new(None),
         };
         if let Some((major, minor)) = version(library).filter(|&found| found < OLDEST_VERSION) {
-            host.properties = Err(format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed"));
+            host.properties =
+                Err(format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed"));
             host.errors = None;
         }
         host
