@@ -93,7 +93,8 @@ pub fn write_compressed(
 ) -> Result<(), CliError> {
     let regions = chunk_regions(&original.shape(), &coder.chunk);
     in_groups(pool, &regions, |group| {
-        let values = group.iter().map(|region| read_region(original, region)).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            group.iter().map(|region| read_region(original, region)).collect::<Result<Vec<_>, _>>()?;
         let n_bytes: usize = values.iter().map(Vec::len).sum();
         let streams = pool.install(|| {
             let pairs = values.into_par_iter().zip(group);
