@@ -77,7 +77,7 @@ fn model_info(path: &Path) -> Result<Fields, CliError> {
         .fact("penalty", penalty(spec.penalty))
         .fact("sparsity_lambda", spec.sparsity_lambda)
         .fact("most_active_latents", most_active)
-        .fact("break_even", break_even(file_bytes, &spec.provenance))
+        .fact("break_even", break_even(&model, file_bytes))
         .fact("provenance", json!(spec.provenance)))
 }
 
@@ -107,25 +107,22 @@ fn transform(transform: Transform) -> String {
     }
 }
 
-/// The volume of raw data at which a model's own bytes are paid for: with `r` the ratio that training measured on
-/// held-out frames and `r0` the one without the network (1, i.e. raw data, where it was not measured), each raw byte
-/// saves 1/r0 − 1/r.
-fn break_even(file_bytes: u64, provenance: &std::collections::BTreeMap<String, String>) -> Value {
-    let number =
-        |key: &str| provenance.get(key).and_then(|text| text.parse::<f64>().ok()).filter(|r| *r > 0.0);
-    let Some(ratio) = number("held_out_ratio") else {
-        return json!("unknown: the file does not say which ratio was reached in training");
+/// The volume of f32 data at which a model's own bytes are paid for, compared with storing it raw: by the nonzeros
+/// that training counted on held-out patches, each with its position among the latents and a weight.
+fn break_even(model: &Model, file_bytes: u64) -> Value {
+    const WEIGHT_BITS: f64 = 6.0;
+    let counted = model.spec().provenance.get("held_out_nonzeros").and_then(|text| text.parse::<f64>().ok());
+    let Some(nonzeros) = counted.filter(|nonzeros| *nonzeros > 0.0) else {
+        return json!("unknown: the file does not say how many nonzeros a patch takes");
     };
-    let without = number("held_out_ratio_without_network");
-    let saved_per_byte = 1.0 / without.unwrap_or(1.0) - 1.0 / ratio;
-    if saved_per_byte <= 0.0 {
-        return json!("never: the held-out frames were not smaller with the network");
+    let position_bits = (model.n_latents() as f64 / nonzeros).log2().max(0.0) + 1.5;
+    let coded_bytes = nonzeros * (position_bits + WEIGHT_BITS) / 8.0;
+    let raw_bytes = (model.n_values() * size_of::<f32>()) as f64;
+    if coded_bytes >= raw_bytes {
+        return json!("never: the latent code is no smaller than the data");
     }
-    let compared_with = if without.is_some() { "the same codec without network" } else { "storing raw data" };
-    json!(format!(
-        "{:.1} MB of data, compared with {compared_with}",
-        file_bytes as f64 / saved_per_byte / 1e6
-    ))
+    let megabytes = file_bytes as f64 * raw_bytes / (raw_bytes - coded_bytes) / 1e6;
+    json!(format!("about {megabytes:.1} MB of f32 data, compared with raw storage, at the latent code alone"))
 }
 
 fn hdf5_info(path: &Path) -> Result<Fields, CliError> {

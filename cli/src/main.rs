@@ -22,6 +22,7 @@ mod progress;
 mod repack;
 mod scattering;
 mod synth;
+mod train;
 mod unpack;
 mod values;
 mod verify;
@@ -40,6 +41,7 @@ enum Verb {
     Info(info::Args),
     Repack(repack::Args),
     Synth(synth::Args),
+    Train(train::Args),
     Unpack(unpack::Args),
     Verify(verify::Args),
 }
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Info(args) => info::run(&args),
         Verb::Repack(args) => repack::run(&args),
         Verb::Synth(args) => synth::run(&args),
+        Verb::Train(args) => train::run(&args),
         Verb::Unpack(args) => unpack::run(&args),
         Verb::Verify(args) => verify::run(&args),
     };
