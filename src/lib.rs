@@ -10,6 +10,10 @@ mod bound;
 mod candidates;
 pub mod cd_values;
 mod centre;
+<<<<<<< HEAD
+=======
+pub mod cd_values;
+>>>>>>> cli
 mod codec;
 mod decode;
 mod domain;
@@ -32,4 +36,4 @@ pub use codec::{MethodCounts, ModelSource, compress_chunk, count_methods, decomp
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
 pub use options::{Bound, Effort, Options};
-pub use stream::StreamHeader;
+pub use stream::{Payload, StreamHeader};
