@@ -19,7 +19,7 @@ def trained(tmp_path_factory):
     """A small model, trained for seconds, and a folder in which the plugin finds it by its id."""
     folder = tmp_path_factory.mktemp("model")
     data, model = folder / "train.h5", folder / "spheres.sae"
-    tools.sae("synth", data, "--frames", "600", "--family", "sphere", "--seed", "21")
+    tools.sae("synth", data, "--frames", "600", "--families", "sphere", "--seed", "21")
     tools.sae(
         "train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--hidden", "64", "--latent", "128",
         "--epochs", "6", "--seed", "1",
@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def spheres(trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("spheres") / "test.h5"
-    tools.sae("synth", path, "--frames", "64", "--family", "sphere", "--seed", "22")
+    tools.sae("synth", path, "--frames", "64", "--families", "sphere", "--seed", "22")
     with h5py.File(path) as f:
         return path, f["frames"][...]
 
