@@ -46,7 +46,11 @@ def lossless_peers():
         "gzip 6": dict(compression="gzip", compression_opts=6),
         "bitshuffle + zstd": dict(hdf5plugin.Bitshuffle(cname="zstd")),
     }
-    return [Codec(name, STACK_CHUNK_LEN, lambda _, s=s: s) for name, s in settings.items()]
+    return [
+        Codec(name, frames, lambda _, chosen=chosen: chosen)
+        for name, chosen in settings.items()
+        for frames in (FRAME_CHUNK_LEN, STACK_CHUNK_LEN)
+    ]
 
 
 def filter_arguments(sae, *flags):

@@ -9,6 +9,7 @@ the model's own bytes counted stands beside it in the CSV, and in the table's la
     benches/table.py                                   everything, with the built-in model
     benches/table.py --narrow-model cylinders.sae      also a model trained on the narrow set
     benches/table.py --peers-only                      without our plugin
+    benches/table.py --readme                          also puts the table into README.md
 """
 import argparse
 import csv
@@ -44,6 +45,7 @@ COLUMNS = (
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers-only", action="store_true", help="leave our own filter out")
+    parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--narrow-model", type=pathlib.Path, help="model trained on the narrow set, seed 1")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".cache", help="where the two sets are kept")
     parser.add_argument("--set", choices=["broad", "narrow"], action="append", help="only this set")
@@ -137,12 +139,20 @@ def label(row):
 
 
 def cell(rows, field="ratio"):
-    """Best ratio among `rows`; a peer that breaks its bound says so."""
+    """Best ratio among `rows`, with a dagger if it was reached by an error above the bound."""
     if not rows:
         return ""
     best = max(rows, key=lambda row: row[field])
     digits = 0 if best[field] >= 100 else 1
-    return f"{best[field]:.{digits}f}" + ("" if best["bound_holds"] else " (error above the bound)")
+    return f"{best[field]:.{digits}f}" + ("" if best["bound_holds"] else "†")
+
+
+def footnote(rows):
+    """What the daggers mean, with the largest excess; empty where all bounds hold."""
+    excesses = [row["max_abs_err"] / row["bound"] - 1 for row in rows if row["bound"] and not row["bound_holds"]]
+    if not excesses:
+        return []
+    return ["", f"† The largest error is above the bound, by a fraction of at most {max(excesses):.1g}."]
 
 
 def markdown(rows):
@@ -167,7 +177,19 @@ def markdown(rows):
     for name in dict.fromkeys(row["codec"] for row in exact):
         cells = [cell([r for r in exact if r["codec"] == name and r["set"] == kind]) for kind in kinds]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines + footnote(rows))
+
+
+def put_into_readme(table):
+    """Replaces what stands between the README's two markers."""
+    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
+    path = ROOT / "README.md"
+    text = path.read_text()
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    part = path.with_suffix(".md.part")
+    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+    os.replace(part, path)
 
 
 def first_line(command):
@@ -207,7 +229,10 @@ def write_record(rows, options):
 def main():
     options = parse_arguments()
     rows = run(options)
-    print(markdown(rows))
+    table = markdown(rows)
+    print(table)
+    if options.readme:
+        put_into_readme(table)
     print(f"\n{len(rows)} measurements in {write_record(rows, options)}", file=sys.stderr)
     own_broken = [row for row in rows if row["codec"].startswith("H5Z-SAE") and not row["bound_holds"]]
     return 1 if own_broken else 0
