@@ -142,12 +142,19 @@ impl ChunkShape {
     /// the address space.
     pub fn try_new(dims: &[usize]) -> Result<Self, Error> {
         if dims.is_empty() || dims.len() > limits::MAX_RANK {
-            return Err(Error::invalid(format!("chunk of rank {}: allowed are 1 to {}", dims.len(), limits::MAX_RANK)));
+            return Err(Error::invalid(format!(
+                "chunk of rank {}: allowed are 1 to {}",
+                dims.len(),
+                limits::MAX_RANK
+            )));
         }
         let mut n_values = 1usize;
         for &dim in dims {
             if dim == 0 || dim as u64 > limits::MAX_DIM {
-                return Err(Error::invalid(format!("chunk dimension of {dim}: allowed are 1 to {}", limits::MAX_DIM)));
+                return Err(Error::invalid(format!(
+                    "chunk dimension of {dim}: allowed are 1 to {}",
+                    limits::MAX_DIM
+                )));
             }
             n_values = n_values
                 .checked_mul(dim)

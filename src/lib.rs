@@ -5,12 +5,20 @@
 #![forbid(unsafe_code)]
 
 mod array;
+pub mod cd_values;
 mod codec;
+mod entropy;
+mod bound;
+mod domain;
 mod error;
+mod frame;
 mod limits;
 mod options;
+mod patch;
+mod predict;
 pub mod sae;
 mod stream;
+mod symmetry;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};

@@ -12,6 +12,16 @@ pub(crate) const MAX_PATCH_EDGE: usize = 4096;
 /// Largest model file in bytes. Models of tens of megabytes have been tried; ten times that is a mistake or an attack.
 pub(crate) const MAX_MODEL_BYTES: usize = 512 << 20;
 
+/// Largest JSON header of a model file in bytes. The header of a real model has a few thousand.
+pub(crate) const MAX_MODEL_HEADER_BYTES: usize = 1 << 20;
+
+/// Most latents, hidden units or basis rows of a model. With 16-bit weights every sum over the inputs of a layer
+/// then stays below 2³¹ times the largest input; see `sae::check`.
+pub(crate) const MAX_LAYER_WIDTH: usize = 1 << 16;
+
+/// Most blocks of rows in a model's basis; each is one tensor of the file.
+pub(crate) const MAX_BASIS_BLOCKS: usize = 64;
+
 /// What a decoder may spend on one stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -45,9 +45,9 @@ impl Bound {
     /// `InvalidArgument`, with the value found and what is allowed.
     pub fn try_new(kind: u8, value: f64) -> Result<Self, Error> {
         match kind {
-            0 | 4 if value != 0.0 => {
-                Err(Error::invalid(format!("bound value of {value} for kind {kind}, which has none: expected 0")))
-            }
+            0 | 4 if value != 0.0 => Err(Error::invalid(format!(
+                "bound value of {value} for kind {kind}, which has none: expected 0"
+            ))),
             0 => Ok(Self::Lossless),
             1 if value > 0.0 && value.is_finite() => Ok(Self::Absolute(value)),
             1 => Err(Error::invalid(format!("absolute bound of {value}: expected a finite number above 0"))),

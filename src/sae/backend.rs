@@ -50,7 +50,9 @@ impl Backend for ScalarBackend {
         out.fill(0);
         for row in 0..rows {
             let sums = &mut out[row * cols..(row + 1) * cols];
-            for (&factor, weights_row) in left[row * depth..(row + 1) * depth].iter().zip(weights.values.chunks(cols)) {
+            for (&factor, weights_row) in
+                left[row * depth..(row + 1) * depth].iter().zip(weights.values.chunks(cols))
+            {
                 if factor != 0 {
                     for (sum, &weight) in sums.iter_mut().zip(weights_row) {
                         *sum += factor * i64::from(weight);
@@ -71,7 +73,8 @@ impl Backend for ScalarBackend {
         let (depth_stride, col_stride) = if right_transposed { (1, depth) } else { (cols, 1) };
         for row in 0..rows {
             for col in 0..cols {
-                let products = (0..depth).map(|k| left[row * depth + k] * right[k * depth_stride + col * col_stride]);
+                let products =
+                    (0..depth).map(|k| left[row * depth + k] * right[k * depth_stride + col * col_stride]);
                 out[row * cols + col] = products.sum();
             }
         }

@@ -7,9 +7,13 @@
 //! Decoding is integer arithmetic alone, so that every backend gives the same bits; see [`ModelSpec`] for the
 //! formulas. Encoding is float arithmetic and needs no exactness: the codec decodes what it encoded.
 
+mod artifact;
 pub mod backend;
+mod check;
 mod model;
 mod spec;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use model::Model;
 pub use spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Priors, Transform};

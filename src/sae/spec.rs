@@ -62,6 +62,7 @@ pub enum Penalty {
 /// ```
 ///
 /// Row k of the basis is in units of 2^−(output_frac_bits − coef_frac_bits[k]). |z| must stay below 2²⁴.
+/// Every sum is the exact integer: (2^coef_bits − 1)·Σₖ |basis[k][p]| must be below 2⁵³ for every p.
 /// If `point_symmetric`, basis and mean have n′ = ⌈n/2⌉ columns and v[n−1−p] = v[p]; else n′ = n.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderWeights {
@@ -88,13 +89,14 @@ pub struct DecoderWeights {
     /// The basis in blocks of rows, n′ columns each: the first rows are often stored wider than the rest. The
     /// rows of all blocks together are K.
     pub basis: Vec<IntTensor>,
-    /// n′, in units of 2^−output_frac_bits.
+    /// n′, in units of 2^−output_frac_bits, each below 2⁵³ in magnitude.
     pub mean: Vec<i64>,
     /// 0 to 44.
     pub output_frac_bits: u8,
 }
 
-/// The float layers that turn a patch into latents. y = (T(x) − mean)·basisᵀ has K entries; then
+/// The float layers that turn a patch into latents. y = (T(x) − mean)·basisᵀ has K entries, in real units and over
+/// all n values, so that a half stored basis of a point-symmetric model acts on T(x)[p] + T(x)[n−1−p]; then
 /// `z = relu(relu(y·input + input_bias)·latent + latent_bias)`, of which the `active` largest are kept.
 /// Stored as IEEE binary16; an encoder needs no exactness.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +116,7 @@ pub struct EncoderWeights {
 /// What training learned about the code, for the arithmetic coder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Priors {
-    /// ℓ: how often a latent is nonzero, in 1/65536, 1 to 65535.
+    /// ℓ: how often a latent's level (of z, or of ∇z for `Penalty::Grad`) is nonzero, in 1/65536, 1 to 65535.
     pub fire: Vec<u16>,
     /// ℓ: 4·log2 of a latent's mean magnitude where it is nonzero, rounded.
     pub weight_scale: Vec<i8>,
@@ -139,7 +141,7 @@ pub struct ModelSpec {
     pub sparsity_lambda: f64,
     /// Most latents that the encoder keeps in a patch; 0 keeps all.
     pub active: u32,
-    /// log2 of the inverse latent step that `Bound::None` uses.
+    /// log2 of the inverse latent step that `Bound::None` uses, at most `latent_frac_bits`.
     pub none_step_log2: u8,
     /// The exact half.
     pub decoder: DecoderWeights,

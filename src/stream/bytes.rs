@@ -61,7 +61,9 @@ impl<'a> ByteReader<'a> {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
             if (bits << shift) >> shift != bits || (byte == 0 && shift > 0) {
-                return Err(Error::corrupt("variable-length integer out of range or not in its shortest form"));
+                return Err(Error::corrupt(
+                    "variable-length integer out of range or not in its shortest form",
+                ));
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {

@@ -116,18 +116,24 @@ impl StreamHeader {
         let bound = Bound::try_new(bound_kind, bound_value).map_err(|e| Error::corrupt(e.message()))?;
         let max_abs_err = reader.f32()?;
         if !(max_abs_err >= 0.0) {
-            return Err(Error::corrupt(format!("largest error of {max_abs_err} in the header: expected 0 or more")));
+            return Err(Error::corrupt(format!(
+                "largest error of {max_abs_err} in the header: expected 0 or more"
+            )));
         }
         let model = if payload_byte & HAS_MODEL != 0 { Some(ModelId(reader.u64()?)) } else { None };
         let values_crc = reader.u32()?;
         let rank = usize::from(reader.u8()?);
         if rank == 0 || rank > limits::MAX_RANK {
-            return Err(Error::corrupt(format!("rank {rank} in the header: allowed are 1 to {}", limits::MAX_RANK)));
+            return Err(Error::corrupt(format!(
+                "rank {rank} in the header: allowed are 1 to {}",
+                limits::MAX_RANK
+            )));
         }
         let dims = (0..rank)
             .map(|_| {
                 let dim = reader.varint()?;
-                usize::try_from(dim).map_err(|_| Error::corrupt(format!("dimension {dim} is beyond this machine")))
+                usize::try_from(dim)
+                    .map_err(|_| Error::corrupt(format!("dimension {dim} is beyond this machine")))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let shape = ChunkShape::try_new(&dims).map_err(|e| Error::corrupt(e.message()))?;
@@ -136,7 +142,11 @@ impl StreamHeader {
         let stored_crc = reader.u32()?;
         let payload = reader.rest();
         if payload.len() as u64 != payload_bytes {
-            let kind = if (payload.len() as u64) < payload_bytes { ErrorKind::Truncated } else { ErrorKind::Corrupt };
+            let kind = if (payload.len() as u64) < payload_bytes {
+                ErrorKind::Truncated
+            } else {
+                ErrorKind::Corrupt
+            };
             return Err(Error::new(
                 kind,
                 format!("payload of {} bytes, the header says {payload_bytes}", payload.len()),

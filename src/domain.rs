@@ -1,0 +1,205 @@
+//! The one integer domain in which everything is reconstructed: docs/format.md, "Reconstruction".
+//!
+//! A position in the domain is an i64 in units of step / 2^`fraction_bits`. In the linear domain it stands for a
+//! value, position × unit, rounded once to the element type. In the ordered domain the step is one representable
+//! value of the type, so that every finite value has a position of its own and nothing is lost.
+
+use half::f16;
+
+use crate::array::{ElementClass, ElementType};
+
+/// Positions end here on both sides: their product with the unit is then one exact i64-to-f64 conversion and one
+/// multiplication.
+pub(crate) const MAX_POSITION: i64 = 1 << 52;
+
+/// Meaning of the positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Scale {
+    /// Values in steps of this size.
+    Linear { step: f64 },
+    /// Ranks of representable values.
+    Ordered,
+}
+
+/// Element type, scale and fraction bits of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Domain {
+    pub(crate) element: ElementType,
+    pub(crate) scale: Scale,
+    pub(crate) fraction_bits: u32,
+}
+
+impl Domain {
+    /// Size of one position in the dataset's units (linear domain).
+    pub(crate) fn unit(&self) -> f64 {
+        match self.scale {
+            Scale::Linear { step } => step / (1u64 << self.fraction_bits) as f64,
+            Scale::Ordered => 1.0,
+        }
+    }
+
+    /// One step in positions.
+    pub(crate) fn step_positions(&self) -> i64 {
+        1 << self.fraction_bits
+    }
+
+    /// Bit pattern of the value at a position.
+    pub(crate) fn value_bits(&self, position: i64) -> u64 {
+        match self.scale {
+            Scale::Linear { .. } => number_bits(self.element, position as f64 * self.unit()),
+            Scale::Ordered => ordered_bits(self.element, round_shift(position, self.fraction_bits)),
+        }
+    }
+
+    /// The position nearest to a value, or `None` where the value has none: NaN, infinities, −0.0 and numbers
+    /// beyond [`MAX_POSITION`].
+    pub(crate) fn position(&self, bits: u64) -> Option<i64> {
+        if self.element.is_float() && is_special(self.element, bits) {
+            return None;
+        }
+        let position = match self.scale {
+            Scale::Linear { .. } => (number(self.element, bits) / self.unit()).round(),
+            Scale::Ordered => (rank(self.element, bits) as f64) * self.step_positions() as f64,
+        };
+        (position.abs() <= MAX_POSITION as f64).then_some(position as i64)
+    }
+}
+
+/// `(x + 2^(shift−1)) >> shift`
+pub(crate) fn round_shift(x: i64, shift: u32) -> i64 {
+    if shift == 0 { x } else { (x + (1 << (shift - 1))) >> shift }
+}
+
+/// NaN, ±Inf and −0.0: patterns that no arithmetic may touch.
+fn is_special(element: ElementType, bits: u64) -> bool {
+    let negative_zero = 1u64 << (element.bits() - 1);
+    bits == negative_zero || !number(element, bits).is_finite()
+}
+
+/// Numeric value of a bit pattern; exact for all but 64-bit integers beyond 2⁵³.
+pub(crate) fn number(element: ElementType, bits: u64) -> f64 {
+    match (element.class(), element.size_bytes()) {
+        (ElementClass::Unsigned, _) => bits as f64,
+        (ElementClass::Signed, _) => sign_extend(element, bits) as f64,
+        (ElementClass::Float, 2) => f16::from_bits(bits as u16).to_f64_const(),
+        (ElementClass::Float, 4) => f64::from(f32::from_bits(bits as u32)),
+        (ElementClass::Float, _) => f64::from_bits(bits),
+    }
+}
+
+/// Bit pattern of the element nearest to a number, ties to even for floats; integers round half away from zero and
+/// saturate. (Conversions of `half` that may use the CPU's own instructions round twice, so the constant ones.)
+pub(crate) fn number_bits(element: ElementType, number: f64) -> u64 {
+    match (element.class(), element.size_bytes()) {
+        (ElementClass::Unsigned, 8) => number.round() as u64,
+        (ElementClass::Unsigned, _) => (number.round() as u64).min((1 << element.bits()) - 1),
+        (ElementClass::Signed, _) => {
+            let largest = i64::MAX >> (64 - element.bits());
+            let integer = (number.round() as i64).clamp(-largest - 1, largest);
+            integer as u64 & (u64::MAX >> (64 - element.bits()))
+        }
+        (ElementClass::Float, 2) => u64::from(f16::from_f64_const(number).to_bits()),
+        (ElementClass::Float, 4) => u64::from((number as f32).to_bits()),
+        (ElementClass::Float, _) => number.to_bits(),
+    }
+}
+
+pub(crate) fn sign_extend(element: ElementType, bits: u64) -> i64 {
+    let unused = 64 - element.bits();
+    (bits << unused) as i64 >> unused
+}
+
+/// Rank of an element among all of its type, 0 for zero, so that neighbours in value are neighbours in rank.
+/// Floats of −0.0 share the rank of +0.0.
+fn rank(element: ElementType, bits: u64) -> i64 {
+    match element.class() {
+        ElementClass::Unsigned => bits as i64,
+        ElementClass::Signed => sign_extend(element, bits),
+        ElementClass::Float => {
+            let sign = 1u64 << (element.bits() - 1);
+            let magnitude = (bits & !sign) as i64;
+            if bits & sign != 0 { -magnitude } else { magnitude }
+        }
+    }
+}
+
+/// Inverse of [`rank`]; ranks beyond the type's wrap around, which only corrupt streams reach.
+fn ordered_bits(element: ElementType, rank: i64) -> u64 {
+    let mask = u64::MAX >> (64 - element.bits());
+    match element.class() {
+        ElementClass::Unsigned | ElementClass::Signed => rank as u64 & mask,
+        ElementClass::Float => {
+            let sign = 1u64 << (element.bits() - 1);
+            let magnitude = rank.unsigned_abs() & (sign - 1);
+            if rank < 0 { magnitude | sign } else { magnitude }
+        }
+    }
+}
+
+/// Distance between a float of this magnitude and the next one; 0 for integers.
+pub(crate) fn ulp(element: ElementType, magnitude: f64) -> f64 {
+    if !element.is_float() {
+        return 0.0;
+    }
+    let bits = number_bits(element, magnitude);
+    let next = number(element, bits + 1);
+    let gap = next - number(element, bits);
+    if gap.is_finite() { gap } else { number(element, bits) - number(element, bits - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::ByteOrder;
+
+    fn types() -> Vec<ElementType> {
+        let mut types = Vec::new();
+        for class in [ElementClass::Unsigned, ElementClass::Signed, ElementClass::Float] {
+            for size in [1, 2, 4, 8] {
+                types.extend(ElementType::try_new(class, size, ByteOrder::Little));
+            }
+        }
+        types
+    }
+
+    #[test]
+    fn ordered_positions_are_exact() {
+        for element in types().into_iter().filter(|t| t.size_bytes() <= 4) {
+            let domain = Domain { element, scale: Scale::Ordered, fraction_bits: 4 };
+            for i in 0..2000u64 {
+                let bits = (i * 0x9E37_79B9_7F4A_7C15) >> (64 - element.bits());
+                match domain.position(bits) {
+                    Some(position) => assert_eq!(domain.value_bits(position), bits),
+                    None => assert!(is_special(element, bits)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn positions_round_to_the_nearest_value() {
+        for element in types() {
+            let domain = Domain { element, scale: Scale::Linear { step: 3.0 }, fraction_bits: 2 };
+            for value in [0.0, 1.0, 7.0, 100.0] {
+                let position = domain.position(number_bits(element, value)).unwrap();
+                assert!((number(element, domain.value_bits(position)) - value).abs() <= 0.5, "{}", element.name());
+            }
+        }
+    }
+
+    #[test]
+    fn special_values_have_no_position() {
+        let domain = Domain { element: ElementType::F32, scale: Scale::Linear { step: 1.0 }, fraction_bits: 6 };
+        for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0] {
+            assert_eq!(domain.position(u64::from(special.to_bits())), None);
+        }
+        assert_eq!(domain.position(u64::from(1e30f32.to_bits())), None);
+    }
+
+    #[test]
+    fn ulp_is_the_gap_to_the_next_value() {
+        assert_eq!(ulp(ElementType::F32, 1.0), f64::from(f32::EPSILON));
+        assert_eq!(ulp(ElementType::F64, 1.0), f64::EPSILON);
+        assert_eq!(ulp(ElementType::F32, f64::from(f32::MAX)), 2f64.powi(104));
+    }
+}

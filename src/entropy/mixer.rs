@@ -1,0 +1,102 @@
+//! Mixes the opinions of several contexts about one bit, in the logistic domain.
+//!
+//! Every context set has a table of adaptive probabilities. Their logits, and a constant one, are weighted, summed
+//! and squashed into the probability that is coded; then the weights of the chosen set move along the gradient of
+//! the coding cost (logistic mixing, after M. Mahoney's PAQ), and each context learns the bit on its own.
+//! All of it is integer arithmetic: docs/format.md, "Mixing".
+
+use super::adaptive::AdaptiveBit;
+use super::logistic::{squash, stretch};
+use super::range_coder::BitCoder;
+
+/// Weight 1.0.
+const ONE: i32 = 1 << 16;
+
+/// Logit of the constant input: one nat.
+const BIAS: i32 = 256;
+
+/// `N` context tables and the weights of their mixture; `N + 1` counts the constant input.
+pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
+    /// All tables, one behind the other, `1 << TABLE_BITS` entries each.
+    slots: Vec<AdaptiveBit>,
+    weights: Vec<[i32; N_PLUS_1]>,
+    table_bits: u32,
+    journal: Option<Journal<N_PLUS_1>>,
+}
+
+/// What was overwritten since a mark, newest last.
+struct Journal<const N_PLUS_1: usize> {
+    slots: Vec<(u32, AdaptiveBit)>,
+    weights: Vec<(u32, [i32; N_PLUS_1])>,
+}
+
+impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
+    /// `n_sets` sets of weights, tables of `1 << table_bits` contexts.
+    pub(crate) fn new(table_bits: u32, n_sets: usize) -> Self {
+        const { assert!(N + 1 == N_PLUS_1) };
+        let mut initial = [ONE * 3 / 10; N_PLUS_1];
+        initial[N] = 0;
+        Self {
+            slots: vec![AdaptiveBit::EVEN; N << table_bits],
+            weights: vec![initial; n_sets],
+            table_bits,
+            journal: None,
+        }
+    }
+
+    /// From here on everything can be taken back.
+    pub(crate) fn mark(&mut self) {
+        let journal = self.journal.get_or_insert_with(|| Journal { slots: Vec::new(), weights: Vec::new() });
+        journal.slots.clear();
+        journal.weights.clear();
+    }
+
+    /// Takes back everything since the last mark.
+    pub(crate) fn undo(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            for (index, old) in journal.slots.drain(..).rev() {
+                self.slots[index as usize] = old;
+            }
+            for (set, old) in journal.weights.drain(..).rev() {
+                self.weights[set as usize] = old;
+            }
+        }
+    }
+
+    /// Codes a bit under one context of each table (taken modulo the table's size) and one set of weights.
+    #[inline]
+    pub(crate) fn code<C: BitCoder>(&mut self, coder: &mut C, contexts: &[u32; N], set: usize, bit: bool) -> bool {
+        let mask = (1u32 << self.table_bits) - 1;
+        let mut logits = [BIAS; N_PLUS_1];
+        let mut indices = [0u32; N];
+        let weights = &mut self.weights[set];
+        let mut sum = i64::from(weights[N]) * i64::from(BIAS);
+        for i in 0..N {
+            let index = (contexts[i] & mask) + ((i as u32) << self.table_bits);
+            indices[i] = index;
+            logits[i] = stretch(self.slots[index as usize].p1());
+            sum += i64::from(weights[i]) * i64::from(logits[i]);
+        }
+        let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
+        let bit = coder.code(bit, p1);
+        if let Some(journal) = &mut self.journal {
+            journal.slots.extend(indices.iter().map(|&index| (index, self.slots[index as usize])));
+            journal.weights.push((set as u32, *weights));
+        }
+        let error = (i32::from(bit) << 16) - i32::from(p1);
+        for i in 0..N_PLUS_1 {
+            let step = (logits[i] * error + (1 << (LEARNING_SHIFT - 1))) >> LEARNING_SHIFT;
+            weights[i] = (weights[i] + step).clamp(-16 * ONE, 16 * ONE);
+        }
+        for index in indices {
+            self.slots[index as usize].update(bit, MEMORY);
+        }
+        bit
+    }
+}
+
+/// Gradient steps are the product of logit and error over 2^this.
+const LEARNING_SHIFT: u32 = 12;
+
+/// Bits that a context remembers.
+const MEMORY: u32 = 255;

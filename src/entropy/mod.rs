@@ -1,0 +1,17 @@
+//! Binary arithmetic coding with mixed, adaptive probabilities, in integer arithmetic: docs/format.md, "Entropy
+//! coding". Nothing here knows what a symbol means.
+//!
+//! One function describes the syntax for both directions: it is generic over [`BitCoder`], and a decoder ignores
+//! the bit that it is given and returns the one that it read.
+
+mod adaptive;
+mod binarize;
+mod logistic;
+mod mixer;
+mod range_coder;
+
+pub(crate) use adaptive::AdaptiveBit;
+pub(crate) use binarize::{EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol, exp_golomb_class};
+pub(crate) use logistic::squash;
+pub(crate) use mixer::ContextMixer;
+pub(crate) use range_coder::{BitCoder, CostRecorder, RangeDecoder, RangeEncoder};
