@@ -3,11 +3,18 @@
 use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
+use crate::bound::{distance, within};
+use crate::decode::decode_payload;
+use crate::domain::exact_domains;
+use crate::elementwise;
+use crate::encode::{Chunk, find_candidates};
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::options::{Bound, Options};
+use crate::options::{Bound, Effort, Options};
 use crate::sae::{Model, ModelId, backend::Backend};
 use crate::stream::header::{Payload, StreamHeader};
+use crate::stream::payload::layout;
+use crate::target::{Target, ValueRange};
 
 /// Where a decoder gets the model that a stream names.
 pub trait ModelSource {
@@ -19,6 +26,8 @@ pub trait ModelSource {
 /// Compresses one chunk. `bytes` are its elements, row-major, in the element's byte order. The same input, options
 /// and model give the same stream on every machine of the same CPU family (the network's encoder is float
 /// arithmetic); every stream decodes to the same bytes on every machine.
+///
+/// The stream is decoded and compared with the input before it is returned.
 ///
 /// # Errors
 /// `InvalidArgument` if `bytes` is not as long as the shape says.
@@ -38,17 +47,143 @@ pub fn compress_chunk(
             element.name()
         )));
     }
-    let _ = (options, backend);
-    let header = StreamHeader {
-        element,
-        shape: shape.clone(),
-        bound: Bound::Lossless,
-        payload: Payload::Raw,
-        max_abs_err: 0.0,
-        model: None,
-        values_crc: crc32fast::hash(bytes),
-    };
-    Ok(header.write(bytes))
+    let input = Input { bytes, element, shape, options, backend };
+    let bits = element.read_bits(bytes);
+    if let Some(bounded) = input.bounded(&bits)? {
+        // Lossless coding is worth a try only where the bound saves little.
+        if bounded.len() < bytes.len() / 4 {
+            return Ok(bounded);
+        }
+        let exact = input.exact(&bits)?;
+        return Ok(if exact.len() <= bounded.len() { exact } else { bounded });
+    }
+    input.exact(&bits)
+}
+
+/// A chunk and what is asked for it.
+struct Input<'a> {
+    bytes: &'a [u8],
+    element: ElementType,
+    shape: &'a ChunkShape,
+    options: &'a Options,
+    backend: &'a dyn Backend,
+}
+
+impl Input<'_> {
+    /// The chunk within its bound; `None` where lossless coding has to serve.
+    fn bounded(&self, bits: &[u64]) -> Result<Option<Vec<u8>>, Error> {
+        let Some(range) = ValueRange::of(self.element, bits, self.options) else { return Ok(None) };
+        let latents_only = self.options.bound == Bound::None;
+        let epsilon = match self.options.bound {
+            Bound::Lossless => return Ok(None),
+            Bound::Absolute(epsilon) => epsilon,
+            Bound::Relative(fraction) => fraction * (range.greatest - range.least),
+            Bound::None if self.options.model.is_none() => return Ok(None),
+            Bound::None => range.magnitude() * NONE_RESOLUTION,
+        };
+        let Some(target) = Target::bounded(self.element, bits.to_vec(), range, epsilon, self.options) else {
+            return Ok(None);
+        };
+        let mut chunk = self.chunk(target, latents_only);
+        let candidates = match &self.options.model {
+            Some(model) if self.options.effort != Effort::Fast => find_candidates(&chunk, model)?,
+            _ => None,
+        };
+        if latents_only && candidates.is_none() {
+            return Ok(None);
+        }
+        let coded = chunk.encode(candidates.as_ref())?;
+        let model = self.options.model.as_ref().filter(|_| coded.uses_network).map(|model| model.id());
+        let allowed = if latents_only { f64::INFINITY } else { epsilon };
+        self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some((bits, allowed)))
+    }
+
+    fn chunk(&self, target: Target, latents_only: bool) -> Chunk<'_> {
+        let (n_frames, rows, cols) = layout(self.shape);
+        Chunk {
+            target,
+            n_frames,
+            rows,
+            cols,
+            effort: self.options.effort,
+            latents_only,
+            model: self.options.model.as_ref(),
+            backend: self.backend,
+        }
+    }
+
+    /// The chunk bit for bit, by whichever way is shortest.
+    fn exact(&self, bits: &[u64]) -> Result<Vec<u8>, Error> {
+        let mut best = self.header(Payload::Raw, Bound::Lossless, None).write(self.bytes);
+        let mut keep = |stream: Option<Vec<u8>>| {
+            if let Some(stream) = stream.filter(|stream| stream.len() < best.len()) {
+                best = stream;
+            }
+        };
+        if let Some(payload) = elementwise::compress(self.element, bits) {
+            keep(self.finish(Payload::Pco, Bound::Lossless, None, &payload, None)?);
+        }
+        for domain in exact_domains(self.element, bits) {
+            let mut chunk = self.chunk(Target::exact(domain, bits.to_vec()), false);
+            let coded = chunk.encode(None)?;
+            keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?);
+        }
+        Ok(best)
+    }
+
+    fn header(&self, payload: Payload, bound: Bound, model: Option<ModelId>) -> StreamHeader {
+        StreamHeader {
+            element: self.element,
+            shape: self.shape.clone(),
+            bound,
+            payload,
+            max_abs_err: 0.0,
+            model,
+            values_crc: crc32fast::hash(self.bytes),
+        }
+    }
+
+    /// Decodes a payload, measures its error and puts the header before it. `None` if a value is beyond what is
+    /// allowed: the encoder has erred, and another way must be found.
+    fn finish(
+        &self,
+        kind: Payload,
+        bound: Bound,
+        model: Option<ModelId>,
+        payload: &[u8],
+        allowed: Option<(&[u64], f64)>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut header = self.header(kind, bound, model);
+        let used_model = self.options.model.as_ref().filter(|_| model.is_some());
+        let decoded = decode(&header, payload, used_model, self.backend)?;
+        let Some((bits, epsilon)) = allowed else {
+            return Ok((decoded == self.bytes).then(|| header.write(payload)));
+        };
+        let mut max_abs_err = 0.0f64;
+        for (&original, restored) in bits.iter().zip(self.element.read_bits(&decoded)) {
+            let must_be_exact =
+                self.options.fill_value == Some(original) || self.options.mask_value == Some(original);
+            if original != restored {
+                if must_be_exact || !within(self.element, restored, original, epsilon) {
+                    return Ok(None);
+                }
+                max_abs_err = max_abs_err.max(distance(self.element, restored, original));
+            }
+        }
+        header.max_abs_err = round_up(max_abs_err);
+        header.values_crc = crc32fast::hash(&decoded);
+        Ok(Some(header.write(payload)))
+    }
+}
+
+/// Bound of `Bound::None` for the grid of positions, against the largest magnitude: no residual is coded, so a fine
+/// grid costs nothing.
+const NONE_RESOLUTION: f64 = 1e-6;
+
+/// The smallest f32 that is not below.
+fn round_up(value: f64) -> f32 {
+    let rounded = value as f32;
+    if f64::from(rounded) < value { rounded.next_up() } else { rounded }
 }
 
 /// Decompresses one stream to the chunk's bytes, in the element type and byte order that the header names.
@@ -69,9 +204,38 @@ pub fn decompress_chunk(
             format!("chunk of {} bytes: the limit is {}", header.decoded_bytes(), limits.max_chunk_bytes),
         ));
     }
-    let _ = (models, backend);
-    if payload.len() != header.decoded_bytes() {
-        return Err(Error::corrupt("raw payload of another length than the chunk"));
+    let model = header.model.map(|id| models.model(id)).transpose()?;
+    if let (Some(model), Some(id)) = (&model, header.model) {
+        if model.id() != id {
+            return Err(Error::invalid(format!("model {} was supplied for a stream that needs {id}", model.id())));
+        }
     }
-    Ok(payload.to_vec())
+    let decoded = decode(&header, payload, model.as_ref(), backend)?;
+    let found = crc32fast::hash(&decoded);
+    if found != header.values_crc {
+        return Err(Error::corrupt(format!(
+            "checksum of the decoded values is {found:08x}, stored is {:08x}: this decoder differs from the encoder's",
+            header.values_crc
+        )));
+    }
+    Ok(decoded)
+}
+
+/// The payload's bytes, whatever its kind.
+fn decode(
+    header: &StreamHeader,
+    payload: &[u8],
+    model: Option<&Arc<Model>>,
+    backend: &dyn Backend,
+) -> Result<Vec<u8>, Error> {
+    match header.payload {
+        Payload::Raw if payload.len() != header.decoded_bytes() => Err(Error::corrupt(format!(
+            "raw payload of {} bytes for a chunk of {}",
+            payload.len(),
+            header.decoded_bytes()
+        ))),
+        Payload::Raw => Ok(payload.to_vec()),
+        Payload::Pco => elementwise::decompress(header.element, header.shape.n_values(), payload),
+        Payload::Coded => decode_payload(header, payload, model, backend),
+    }
 }

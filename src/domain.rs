@@ -147,6 +147,44 @@ pub(crate) fn ulp(element: ElementType, magnitude: f64) -> f64 {
     if gap.is_finite() { gap } else { number(element, bits) - number(element, bits - 1) }
 }
 
+/// Fraction bits of exact domains: predictions between steps still tell which residual is likely.
+const EXACT_FRACTION_BITS: u32 = 4;
+
+/// Domains in which every finite element of a chunk sits on a step: of integers the numbers themselves; of floats the
+/// largest power of two that divides all of them, if the range is narrow, and the ranks of representable values.
+pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
+    let mut domains = Vec::new();
+    let most = MAX_POSITION as f64 / (1 << EXACT_FRACTION_BITS) as f64;
+    let finite = bits.iter().map(|&b| number(element, b)).filter(|v| v.is_finite());
+    let (magnitude, divisor) = finite.fold((0.0f64, i32::MAX), |(magnitude, divisor), value| {
+        (magnitude.max(value.abs()), divisor.min(trailing_exponent(value)))
+    });
+    let step = if element.is_float() { 2f64.powi(divisor.clamp(-1074, 1023)) } else { 1.0 };
+    // Beyond 2²⁴ steps a float's own ranks describe it better.
+    let narrow = if element.is_float() && element.size_bytes() <= 4 { 2f64.powi(24) } else { most };
+    if step > 0.0 && magnitude / step <= narrow {
+        domains.push(Domain { element, scale: Scale::Linear { step }, fraction_bits: EXACT_FRACTION_BITS });
+    }
+    if element.is_float() && element.size_bytes() <= 4 {
+        domains.push(Domain { element, scale: Scale::Ordered, fraction_bits: EXACT_FRACTION_BITS });
+    }
+    domains
+}
+
+/// Exponent of the lowest set bit of a finite number; the largest there is for 0.
+fn trailing_exponent(value: f64) -> i32 {
+    if value == 0.0 {
+        return i32::MAX;
+    }
+    let bits = value.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i32;
+    let mantissa = bits & ((1 << 52) - 1);
+    if exponent == 0 {
+        return mantissa.trailing_zeros() as i32 - 1074;
+    }
+    (mantissa | 1 << 52).trailing_zeros() as i32 + exponent - 1075
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -305,7 +305,12 @@ impl FrameCoder {
         (area.row..area.row + area.rows).all(|row| {
             (row * cols + area.col..row * cols + area.col + area.cols).all(|i| {
                 let position = if method == Method::Network { plan.given[i] } else { 0 };
-                target.specials[i] == 0 && self.reaches(target, i, position)
+                if target.specials[i] == 0 {
+                    self.reaches(target, i, position)
+                } else {
+                    // A fill value of 0 need not break up the blocks of zeros around it.
+                    target.bits[i] == self.rules.domain.value_bits(position)
+                }
             })
         })
     }

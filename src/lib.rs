@@ -5,8 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod atoms;
 pub mod cd_values;
+mod centre;
 mod codec;
+mod decode;
+mod elementwise;
+mod encode;
 mod entropy;
 mod bound;
 mod domain;
@@ -19,6 +24,7 @@ mod predict;
 pub mod sae;
 mod stream;
 mod symmetry;
+mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
 pub use codec::{ModelSource, compress_chunk, decompress_chunk};

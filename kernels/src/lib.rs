@@ -1,1 +1,104 @@
-//! Placeholder while the workspace is laid out.
+//! Matrix products for the H5Z-SAE codec by `matrixmultiply`, which picks the SIMD kernel for the machine.
+//!
+//! Integer products run in floating point: a model's weights are laid out in f32 or f64 such that every partial sum,
+//! in any order and with or without fused multiply-add, is an integer which that format holds. So they equal those
+//! of [`h5z_sae::sae::backend::ScalarBackend`] bit for bit.
+
+use std::num::NonZero;
+
+use h5z_sae::sae::backend::{Backend, Weights};
+
+mod gemm;
+
+use gemm::{Factor, gemm};
+
+/// `matrixmultiply` on the calling thread, or on several scoped threads that share the rows of the left operand.
+///
+/// Threads change neither integers nor floats: each row is multiplied by the same kernel in the same order.
+#[derive(Clone, Copy, Debug)]
+pub struct GemmBackend {
+    /// Most threads of one product; a product of fewer rows takes fewer.
+    pub threads: NonZero<usize>,
+}
+
+impl Default for GemmBackend {
+    /// One thread: a filter runs inside programs that have threads of their own.
+    fn default() -> Self {
+        Self { threads: NonZero::<usize>::MIN }
+    }
+}
+
+impl GemmBackend {
+    /// Runs `product` on bands of rows: `(rows of the band, its part of left, its part of out)`.
+    fn split_rows<L: Sync, O: Send>(
+        &self,
+        rows: usize,
+        left: &[L],
+        out: &mut [O],
+        product: impl Fn(usize, &[L], &mut [O]) + Sync,
+    ) {
+        let band_rows = rows.div_ceil(self.threads.get()).max(1);
+        if rows <= band_rows {
+            return product(rows, left, out);
+        }
+        let (depth, cols) = (left.len() / rows, out.len() / rows);
+        std::thread::scope(|scope| {
+            let mut rest = (left, out);
+            let mut rows_left = rows;
+            while rows_left > 0 {
+                let taken = band_rows.min(rows_left);
+                let (left, left_rest) = rest.0.split_at(taken * depth);
+                let (out, out_rest) = rest.1.split_at_mut(taken * cols);
+                rest = (left_rest, out_rest);
+                rows_left -= taken;
+                let product = &product;
+                if rows_left == 0 {
+                    product(taken, left, out);
+                } else {
+                    scope.spawn(move || product(taken, left, out));
+                }
+            }
+        });
+    }
+}
+
+impl Backend for GemmBackend {
+    fn name(&self) -> &'static str {
+        "gemm"
+    }
+
+    fn integer_product(&self, rows: usize, left: &[i64], weights: &Weights, out: &mut [i64]) {
+        assert_eq!(left.len(), rows * weights.depth, "left operand");
+        assert_eq!(out.len(), rows * weights.cols, "result");
+        self.split_rows(rows, left, out, |rows, left, out| {
+            if weights.as_f32.is_empty() {
+                integer_band::<f64>(rows, left, weights, &weights.as_f64, out);
+            } else {
+                integer_band::<f32>(rows, left, weights, &weights.as_f32, out);
+            }
+        });
+    }
+
+    fn float_product(
+        &self,
+        (rows, depth, cols): (usize, usize, usize),
+        left: &[f32],
+        right: &[f32],
+        right_transposed: bool,
+        out: &mut [f32],
+    ) {
+        assert_eq!(left.len(), rows * depth, "left operand");
+        assert_eq!(out.len(), rows * cols, "result");
+        self.split_rows(rows, left, out, |rows, left, out| {
+            gemm((rows, depth, cols), left, right, right_transposed, out);
+        });
+    }
+}
+
+/// An integer product in the float format `F`, which must hold every partial sum.
+fn integer_band<F: Factor>(rows: usize, left: &[i64], weights: &Weights, right: &[F], out: &mut [i64]) {
+    let left: Vec<F> = left.iter().map(|&factor| F::from_integer(factor)).collect();
+    let mut sums = vec![F::from_integer(0); out.len()];
+    gemm((rows, weights.depth, weights.cols), &left, right, false, &mut sums);
+    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.to_integer());
+}

@@ -1,18 +1,76 @@
 //! Where the large integer matrix products run.
 
-/// A matrix of integers that a backend multiplies by, row-major, `depth × cols`.
+use super::check::{Broken, F64_EXACT_LIMIT};
+
+/// First integer that f32 no longer tells from its neighbours.
+const F32_EXACT_LIMIT: i64 = 1 << 24;
+
+/// A matrix of integers that a backend multiplies by, row-major, `depth × cols`, with the narrowest float format in
+/// which every product with an allowed left operand is exact: each partial sum, in any order, is an integer that the
+/// format holds.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// Rows: length of the left operand's rows.
     pub depth: usize,
     /// Columns: length of a result row.
     pub cols: usize,
-    /// The integers; each is exact in f32.
+    /// The integers.
     pub values: Vec<i16>,
-    /// The same as f64, for backends that multiply in floating point; may be empty when f32 serves.
+    /// The same as f64, where f32 is not exact; empty otherwise.
     pub as_f64: Vec<f64>,
     /// The same as f32, where the bound on every sum is below 2²⁴; empty otherwise.
     pub as_f32: Vec<f32>,
+}
+
+/// Which left operands a layer can meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LeftRange {
+    /// 0 to the given integer, so that no partial sum leaves the range from the negative to the positive weights' sum.
+    UpTo(i64),
+    /// Any magnitude up to the given integer.
+    Within(i64),
+}
+
+impl Weights {
+    /// Lays out weights for left operands of the given range.
+    ///
+    /// # Errors
+    /// A sentence where not even f64 is exact.
+    pub(super) fn try_new(
+        depth: usize,
+        cols: usize,
+        values: Vec<i16>,
+        left: LeftRange,
+    ) -> Result<Self, Broken> {
+        let largest_sum = largest_sum(cols, &values, left);
+        let (mut as_f32, mut as_f64) = (Vec::new(), Vec::new());
+        if largest_sum < i128::from(F32_EXACT_LIMIT) {
+            as_f32 = values.iter().map(|&value| f32::from(value)).collect();
+        } else if largest_sum < i128::from(F64_EXACT_LIMIT) {
+            as_f64 = values.iter().map(|&value| f64::from(value)).collect();
+        } else {
+            return Err(format!(
+                "a layer of {depth} x {cols} weights can sum to {largest_sum}: below 2^53 is exact"
+            ));
+        }
+        Ok(Self { depth, cols, values, as_f64, as_f32 })
+    }
+}
+
+/// Largest magnitude that a partial sum of any column can reach.
+pub(super) fn largest_sum(cols: usize, values: &[i16], left: LeftRange) -> i128 {
+    let mut sums = vec![(0i64, 0i64); cols];
+    for row in values.chunks_exact(cols) {
+        for ((negative, positive), &weight) in sums.iter_mut().zip(row) {
+            *negative += i64::from(weight.min(0)).abs();
+            *positive += i64::from(weight.max(0));
+        }
+    }
+    let (most_left, column_sum): (i64, fn(&(i64, i64)) -> i64) = match left {
+        LeftRange::UpTo(most) => (most, |&(negative, positive)| negative.max(positive)),
+        LeftRange::Within(most) => (most, |&(negative, positive)| negative + positive),
+    };
+    i128::from(most_left) * i128::from(sums.iter().map(column_sum).max().unwrap_or(0))
 }
 
 /// Integer matrix products. Every implementation gives the same integers: sums are bounded when a model is loaded,
@@ -22,6 +80,8 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// out = left · weights; `left` is `rows × weights.depth`, `out` is `rows × weights.cols`, both row-major.
+    /// `left` is within the range that `weights` was laid out for, so that the product may be made in
+    /// `weights.as_f32` where that is not empty, else in `weights.as_f64`.
     fn integer_product(&self, rows: usize, left: &[i64], weights: &Weights, out: &mut [i64]);
 
     /// out = left · right in f32, any order of summation, for the encoder.

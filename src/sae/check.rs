@@ -5,6 +5,7 @@
 //! the hidden sums stay below 2²⁴·2³¹ = 2⁵⁵ (exact in i64), those of the coefficient layer below
 //! 2²⁰·2³¹ = 2⁵¹ (exact in f64). Coefficients may have 40 bits, so there the weights themselves decide.
 
+use super::backend::{LeftRange, largest_sum};
 use super::spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Priors, Transform};
 use crate::limits::{MAX_BASIS_BLOCKS, MAX_LAYER_WIDTH, MAX_PATCH_EDGE};
 
@@ -16,6 +17,7 @@ pub(super) type Broken = String;
 
 impl IntTensor {
     /// Weight number `index` in row-major order.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn get(&self, index: usize) -> i16 {
         match &self.values {
             IntValues::I8(values) => i16::from(values[index]),
@@ -36,6 +38,13 @@ impl IntTensor {
             IntValues::I8(values) => values.len(),
             IntValues::I16(values) => values.len(),
         }
+    }
+}
+
+impl DecoderWeights {
+    /// The basis, all blocks together, K × n′.
+    pub(super) fn basis_rows(&self) -> Vec<i16> {
+        self.basis.iter().flat_map(IntTensor::to_i16).collect()
     }
 }
 
@@ -196,20 +205,13 @@ fn check_priors(priors: &Priors, sizes: &Sizes) -> Result<(), Broken> {
 
 /// Every sum of the basis layer, in any order, is an integer that f64 holds exactly.
 fn check_basis_sums(decoder: &DecoderWeights, n_stored: usize) -> Result<(), Broken> {
-    let mut magnitudes = vec![0i64; n_stored];
-    for block in &decoder.basis {
-        for index in 0..block.len() {
-            magnitudes[index % n_stored] += i64::from(block.get(index).unsigned_abs());
-        }
-    }
-    let largest = magnitudes.iter().copied().max().unwrap_or(0);
-    let most = i128::from(largest) * ((1i128 << decoder.coef_bits) - 1);
+    let largest_coef = (1 << decoder.coef_bits) - 1;
+    let most = largest_sum(n_stored, &decoder.basis_rows(), LeftRange::Within(largest_coef));
     if most < i128::from(F64_EXACT_LIMIT) {
         return Ok(());
     }
     Err(format!(
-        "coefficients of {} bits with basis weights of {largest} in a column make sums up to {most}: \
-         they must stay below 2^53 to be exact",
+        "the basis can sum to {most} with coefficients of {} bits: sums must stay below 2^53 to be exact",
         decoder.coef_bits
     ))
 }

@@ -10,10 +10,14 @@
 mod artifact;
 pub mod backend;
 mod check;
+mod decode;
+mod encode;
+mod exp2_table;
 mod model;
 mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transform;
 
 pub use model::Model;
 pub use spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Priors, Transform};

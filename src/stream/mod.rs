@@ -2,5 +2,6 @@
 
 pub(crate) mod bytes;
 pub(crate) mod header;
+pub(crate) mod payload;
 
 pub use header::StreamHeader;

@@ -1,0 +1,305 @@
+//! Codes what precedes the pixels of a patch: its method and, for network patches, scale and atoms; docs/format.md,
+//! "Patch headers" and "Atoms".
+//!
+//! Positions of nonzero atoms are the paper's index differences δ, coded as the run of "zero" decisions that each
+//! difference is, every decision under its own atom's prior; that is arithmetic coding of δ with the hazard rate
+//! that the priors imply. Levels are the paper's weights w. Everything adapts over the patches of a chunk.
+
+use crate::entropy::{AdaptiveBit, BitCoder, code_bits, code_exp_golomb, code_symbol};
+use crate::frame::Method;
+use crate::sae::{PatchCode, Penalty, Priors};
+
+/// A network patch: its scale, which kinds of atoms it has, and their levels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NetworkPatch {
+    /// Scale in eighths of an octave below the chunk's base scale (0 or negative in practice).
+    pub(crate) scale: i32,
+    /// The nonlinear code is there; without it the network's bias alone speaks.
+    pub(crate) has_latents: bool,
+    /// Linear atoms are there.
+    pub(crate) has_linear: bool,
+    /// Levels and steps.
+    pub(crate) code: PatchCode,
+}
+
+/// What is known of a patch before its pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PatchHeader {
+    /// All pixels at this many steps.
+    Constant(i64),
+    /// Predicted pixel by pixel, or stored: `Grid`, `Aligned` or `Lossless`.
+    Pixels(Method),
+    /// From the network.
+    Network(Box<NetworkPatch>),
+}
+
+impl PatchHeader {
+    pub(crate) fn method(&self) -> Method {
+        match self {
+            Self::Constant(_) => Method::Constant,
+            Self::Pixels(method) => *method,
+            Self::Network(_) => Method::Network,
+        }
+    }
+}
+
+/// What the atoms of a chunk have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct AtomRules {
+    pub(crate) priors: Priors,
+    pub(crate) penalty: Penalty,
+    /// Step of the latents at scale 0, as in [`PatchCode`].
+    pub(crate) latent_step_log2: i32,
+    /// Step of the linear atoms at scale 0.
+    pub(crate) linear_step_log2: i32,
+    pub(crate) max_latent_step_log2: i32,
+    pub(crate) max_linear_step_log2: i32,
+}
+
+impl AtomRules {
+    /// Steps of a patch of this scale: a patch twice as bright takes steps half as large, since the bound stays.
+    pub(crate) fn steps(&self, scale: i32) -> (u8, u8) {
+        let octaves = scale.div_euclid(8);
+        let at = |log2: i32, most: i32| log2.saturating_add(octaves).clamp(0, most) as u8;
+        (
+            at(self.latent_step_log2, self.max_latent_step_log2),
+            at(self.linear_step_log2, self.max_linear_step_log2),
+        )
+    }
+}
+
+/// Level classes have contexts by expected magnitude in half octaves: 0 to this, less one.
+const N_MAGNITUDES: usize = 48;
+const N_CLASSES: usize = 20;
+/// Expected size of a linear atom against its step, in half octaves: −12 to 22.
+const LINEAR_SIZES: std::ops::RangeInclusive<i32> = -12..=22;
+const N_LINEAR_SIZES: usize = 35;
+const N_LINEAR_ACTIVITY: usize = 22;
+/// Linear atoms whose activity counts as context.
+const REACH: usize = 16;
+
+/// 65536·e^(−2^(d/2)) for d = −8 … 8: how often an exponentially distributed level goes on past a class d half
+/// octaves above its mean.
+static GO_ON: [u16; 17] = [
+    61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1,
+];
+
+/// 65536·e^(−0.7071·2^(−x/2)) for x = −12 … 22: how often a Laplacian coefficient of x half octaves against its
+/// step is nonzero.
+static NONZERO: [u16; N_LINEAR_SIZES] = [
+    1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835,
+    59992, 61565, 62703, 63520, 64104, 64520, 64816, 65026, 65175, 65281, 65355, 65408, 65446, 65472,
+    65491, 65504, 65513,
+];
+
+/// Adaptive state of the patch headers of a chunk.
+#[derive(Clone)]
+pub(crate) struct AtomCoder {
+    rules: Option<AtomRules>,
+    methods: Vec<AdaptiveBit>,
+    constants: Vec<AdaptiveBit>,
+    previous_constant: i64,
+    scales: Vec<AdaptiveBit>,
+    previous_scale: i32,
+    kinds: [AdaptiveBit; 8],
+    previous_kinds: usize,
+    fire: Vec<AdaptiveBit>,
+    signs: AdaptiveBit,
+    levels: Vec<AdaptiveBit>,
+    linear_nonzero: Vec<AdaptiveBit>,
+    linear_levels: Vec<AdaptiveBit>,
+}
+
+impl AtomCoder {
+    /// `rules` are needed where network patches may occur.
+    pub(crate) fn new(rules: Option<AtomRules>) -> Self {
+        let fire = rules.iter().flat_map(|rules| rules.priors.fire.iter().map(|&p| AdaptiveBit::with_prior(p, 60)));
+        Self {
+            methods: vec![AdaptiveBit::EVEN; 36 * 8],
+            constants: vec![AdaptiveBit::EVEN; N_CLASSES],
+            previous_constant: 0,
+            scales: vec![AdaptiveBit::EVEN; N_CLASSES],
+            previous_scale: 0,
+            kinds: [AdaptiveBit::EVEN; 8],
+            previous_kinds: 0,
+            fire: fire.collect(),
+            signs: AdaptiveBit::EVEN,
+            levels: level_table(0..N_MAGNITUDES as i32),
+            linear_nonzero: linear_nonzero_table(),
+            linear_levels: level_table(LINEAR_SIZES),
+            rules,
+        }
+    }
+
+    /// Codes the header of a patch. `left` and `before` are the methods of the patch to the left and of the same
+    /// patch in the frame before, where they exist.
+    ///
+    /// Returns `None` where a decoder meets what no encoder writes.
+    pub(crate) fn code<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        header: Option<&PatchHeader>,
+        left: Option<Method>,
+        before: Option<Method>,
+    ) -> Option<PatchHeader> {
+        let context = |method: Option<Method>| method.map_or(5, |method| method as usize);
+        let nodes = &mut self.methods[(context(left) * 6 + context(before)) * 8..][..8];
+        let number = code_symbol(coder, nodes, header.map_or(0, |header| header.method() as u32), 3);
+        Some(match Method::from_number(number)? {
+            Method::Constant => {
+                let wanted = if let Some(PatchHeader::Constant(steps)) = header { *steps } else { 0 };
+                let difference = code_signed(coder, &mut self.constants, wanted.wrapping_sub(self.previous_constant));
+                self.previous_constant = self.previous_constant.wrapping_add(difference);
+                PatchHeader::Constant(self.previous_constant)
+            }
+            Method::Network => {
+                let patch = if let Some(PatchHeader::Network(patch)) = header { Some(patch.as_ref()) } else { None };
+                PatchHeader::Network(Box::new(self.code_network(coder, patch)?))
+            }
+            method => PatchHeader::Pixels(method),
+        })
+    }
+
+    fn code_network<C: BitCoder>(&mut self, coder: &mut C, patch: Option<&NetworkPatch>) -> Option<NetworkPatch> {
+        let rules = self.rules.take()?;
+        let wanted = patch.map_or(0, |patch| i64::from(patch.scale) - i64::from(self.previous_scale));
+        let scale = code_signed(coder, &mut self.scales, wanted).checked_add(i64::from(self.previous_scale));
+        // Scales beyond 2^±128 of the base have no use in f32 data and little in f64.
+        let scale = scale.filter(|scale| scale.abs() <= 1024);
+        let coded = scale.map(|scale| self.code_atoms(coder, &rules, patch, scale as i32));
+        self.rules = Some(rules);
+        coded
+    }
+
+    fn code_atoms<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        rules: &AtomRules,
+        patch: Option<&NetworkPatch>,
+        scale: i32,
+    ) -> NetworkPatch {
+        self.previous_scale = scale;
+        let kinds = &mut self.kinds[2 * self.previous_kinds..];
+        let has_latents = kinds[0].code(coder, patch.is_some_and(|patch| patch.has_latents));
+        let has_linear = kinds[1].code(coder, patch.is_some_and(|patch| patch.has_linear));
+        self.previous_kinds = usize::from(has_latents) | usize::from(has_linear) << 1;
+        let (latent_step_log2, linear_step_log2) = rules.steps(scale);
+        let mut code = PatchCode { latent_step_log2, linear_step_log2, ..PatchCode::default() };
+        if has_latents {
+            let levels = patch.map_or(&[][..], |patch| &patch.code.latents);
+            code.latents = self.code_latents(coder, rules, levels, i32::from(latent_step_log2));
+        }
+        if has_linear {
+            let levels = patch.map_or(&[][..], |patch| &patch.code.linear);
+            let sizes = if has_latents { &rules.priors.linear_scale } else { &rules.priors.linear_only_scale };
+            code.linear = self.code_linear(coder, sizes, levels, i32::from(linear_step_log2));
+        }
+        NetworkPatch { scale, has_latents, has_linear, code }
+    }
+
+    fn code_latents<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        rules: &AtomRules,
+        levels: &[(u32, i32)],
+        step_log2: i32,
+    ) -> Vec<(u32, i32)> {
+        let mut wanted = levels.iter().copied().peekable();
+        let mut coded = Vec::with_capacity(levels.len());
+        for (atom, &scale) in rules.priors.weight_scale.iter().enumerate() {
+            let level = wanted.next_if(|&(index, _)| index as usize == atom).map_or(0, |(_, level)| level);
+            if !self.fire[atom].code(coder, level != 0) {
+                continue;
+            }
+            let negative = rules.penalty == Penalty::Grad && self.signs.code(coder, level < 0);
+            let magnitude = ((i32::from(scale) + 4 * step_log2) / 2).clamp(0, N_MAGNITUDES as i32 - 1) as usize;
+            let decisions = &mut self.levels[magnitude * N_CLASSES..][..N_CLASSES];
+            coded.push((atom as u32, code_level(coder, decisions, level, negative)));
+        }
+        coded
+    }
+
+    fn code_linear<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        sizes: &[i8],
+        levels: &[(u32, i32)],
+        step_log2: i32,
+    ) -> Vec<(u32, i32)> {
+        let mut wanted = levels.iter().copied().peekable();
+        let mut coded = Vec::with_capacity(levels.len());
+        // Recent levels against their expected size, in 1/16.
+        let mut recent = [0u32; REACH];
+        let mut sum = 0;
+        for (atom, &scale) in sizes.iter().enumerate() {
+            let level = wanted.next_if(|&(index, _)| index as usize == atom).map_or(0, |(_, level)| level);
+            let Some(size) = linear_size(scale, step_log2) else { continue };
+            let activity = linear_activity(sum);
+            let context = (size - LINEAR_SIZES.start()) as usize;
+            let nonzero = &mut self.linear_nonzero[context * N_LINEAR_ACTIVITY + activity];
+            let mut seen = 0;
+            if nonzero.code(coder, level != 0) {
+                let negative = code_bits(coder, u64::from(level < 0), 1) != 0;
+                let decisions = &mut self.linear_levels[context * N_CLASSES..][..N_CLASSES];
+                let level = code_level(coder, decisions, level, negative);
+                coded.push((atom as u32, level));
+                seen = relative_level(level.unsigned_abs(), size);
+            }
+            sum = sum + seen - recent[atom % REACH];
+            recent[atom % REACH] = seen;
+        }
+        coded
+    }
+}
+
+/// Expected size of a linear atom in half octaves of its step; `None` where it is so far below the step that it is
+/// not coded at all.
+pub(crate) fn linear_size(scale: i8, step_log2: i32) -> Option<i32> {
+    let size = (i32::from(scale) + 4 * step_log2).div_euclid(2);
+    (size >= *LINEAR_SIZES.start()).then(|| size.min(*LINEAR_SIZES.end()))
+}
+
+/// A level over its expected size, in 1/16; sizes below a fifth of a step count as that.
+fn relative_level(level: u32, size: i32) -> u32 {
+    let size = size.max(-4);
+    let shifted = if size >= 0 { (level << 4) >> (size / 2).min(30) } else { level << (4 + -size / 2) };
+    shifted.min(1 << 16)
+}
+
+/// Bucket of the recent activity: quarter-octave resolution would not pay; half octaves do.
+fn linear_activity(sum: u32) -> usize {
+    if sum == 0 {
+        return 0;
+    }
+    let octave = sum.ilog2();
+    let half = if octave > 0 { sum >> (octave - 1) & 1 } else { 0 };
+    (1 + octave * 2 + half).min(N_LINEAR_ACTIVITY as u32 - 1) as usize
+}
+
+fn level_table(magnitudes: impl IntoIterator<Item = i32>) -> Vec<AdaptiveBit> {
+    let mut table = Vec::new();
+    for magnitude in magnitudes {
+        for class in 0..N_CLASSES as i32 {
+            let index = (2 * class + 2 - magnitude).clamp(-8, 8) + 8;
+            table.push(AdaptiveBit::with_prior(GO_ON[index as usize], 6));
+        }
+    }
+    table
+}
+
+fn linear_nonzero_table() -> Vec<AdaptiveBit> {
+    NONZERO.iter().flat_map(|&p| [AdaptiveBit::with_prior(p, 6); N_LINEAR_ACTIVITY]).collect()
+}
+
+/// Codes |level| ≥ 1 and applies the sign, within ±(2²⁴ − 1).
+fn code_level<C: BitCoder>(coder: &mut C, decisions: &mut [AdaptiveBit], level: i32, negative: bool) -> i32 {
+    let magnitude = code_exp_golomb(coder, decisions, u64::from(level.unsigned_abs().saturating_sub(1)));
+    let magnitude = (magnitude.min((1 << 24) - 2) + 1) as i32;
+    if negative { -magnitude } else { magnitude }
+}
+
+/// Codes a signed number below 2⁶² in magnitude.
+fn code_signed<C: BitCoder>(coder: &mut C, decisions: &mut [AdaptiveBit], value: i64) -> i64 {
+    let zigzag = code_exp_golomb(coder, decisions, (value << 1 ^ value >> 63) as u64);
+    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
+}

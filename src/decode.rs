@@ -1,0 +1,183 @@
+//! From a coded payload to a chunk: docs/format.md, "Decoding".
+
+use std::sync::Arc;
+
+use crate::atoms::{AtomCoder, AtomRules, PatchHeader};
+use crate::entropy::RangeDecoder;
+use crate::error::{Error, ErrorKind};
+use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
+use crate::sae::{Model, backend::Backend};
+use crate::stream::StreamHeader;
+use crate::stream::payload::{NetworkRules, PayloadRules, layout};
+
+/// Network patches that are decoded together, so that matrix products are worth their set-up.
+const BATCH: usize = 64;
+
+/// Decodes the payload to the chunk's bytes. `model` is there if the header names one.
+pub(crate) fn decode_payload(
+    stream: &StreamHeader,
+    payload: &[u8],
+    model: Option<&Arc<Model>>,
+    backend: &dyn Backend,
+) -> Result<Vec<u8>, Error> {
+    let (rules, header_body, pixel_body) = PayloadRules::parse(stream, payload)?;
+    let (n_frames, ..) = layout(&stream.shape);
+    if model.is_some_and(|model| model.patch() != rules.frames.grid.patch) {
+        return Err(Error::corrupt("patches of another shape than the model's"));
+    }
+    let headers = decode_headers(&rules, n_frames, header_body, model)?;
+    let mut out = Vec::new();
+    out.try_reserve_exact(stream.decoded_bytes()).map_err(|_| {
+        Error::new(ErrorKind::System, format!("no memory for a chunk of {} bytes", stream.decoded_bytes()))
+    })?;
+    let mut planner = FramePlanner::new(&rules, model, backend);
+    let mut coder = RangeDecoder::new(pixel_body);
+    let mut frame_coder = FrameCoder::new(rules.frames.clone());
+    let mut bits = Vec::new();
+    let n_patches = rules.frames.grid.n_patches();
+    for frame in 0..n_frames {
+        let given = planner.given(&headers, frame)?;
+        let methods: Vec<Method> = headers[frame * n_patches..][..n_patches].iter().map(PatchHeader::method).collect();
+        frame_coder.code_frame(&mut coder, &FramePlan { methods: &methods, given }, None, None);
+        if coder.overrun() {
+            return Err(Error::corrupt(format!("pixels of frame {frame} run past the end of the stream")));
+        }
+        frame_coder.end_frame();
+        bits.clear();
+        frame_coder.reconstruction(&mut bits);
+        stream.element.write_bits(&bits, &mut out);
+    }
+    Ok(out)
+}
+
+/// Headers of all patches of all frames.
+fn decode_headers(
+    rules: &PayloadRules,
+    n_frames: usize,
+    body: &[u8],
+    model: Option<&Arc<Model>>,
+) -> Result<Vec<PatchHeader>, Error> {
+    let n_patches = rules.frames.grid.n_patches();
+    let mut atoms = AtomCoder::new(rules.network.zip(model).map(|(network, model)| atom_rules(&network, model)));
+    let mut coder = RangeDecoder::new(body);
+    let mut headers: Vec<PatchHeader> = Vec::new();
+    for index in 0..n_frames * n_patches {
+        let left = (index % rules.frames.grid.across() > 0).then(|| headers[index - 1].method());
+        let before = (index >= n_patches).then(|| headers[index - n_patches].method());
+        let header = atoms.code(&mut coder, None, left, before);
+        match header {
+            Some(header) if !coder.overrun() => headers.push(header),
+            _ => return Err(Error::corrupt(format!("header of patch {index} is not one that an encoder writes"))),
+        }
+    }
+    Ok(headers)
+}
+
+/// What the coder of atoms needs of a model.
+pub(crate) fn atom_rules(network: &NetworkRules, model: &Model) -> AtomRules {
+    AtomRules {
+        priors: model.spec().priors.clone(),
+        penalty: model.spec().penalty,
+        latent_step_log2: i32::from(network.latent_step_log2),
+        linear_step_log2: i32::from(network.linear_step_log2),
+        max_latent_step_log2: i32::from(model.latent_frac_bits()),
+        max_linear_step_log2: i32::from(model.min_coef_frac_bits()),
+    }
+}
+
+/// Works out the positions that are given before any pixel is decoded: constants and network output.
+pub(crate) struct FramePlanner<'a> {
+    frames: &'a FrameRules,
+    network: Option<NetworkRules>,
+    model: Option<&'a Arc<Model>>,
+    backend: &'a dyn Backend,
+    given: Vec<i64>,
+    /// Output of the network for patches `batch.start..batch.end` of the chunk that use it, in order.
+    batch: std::ops::Range<usize>,
+    output: Vec<i32>,
+}
+
+impl<'a> FramePlanner<'a> {
+    pub(crate) fn new(rules: &'a PayloadRules, model: Option<&'a Arc<Model>>, backend: &'a dyn Backend) -> Self {
+        let n_pixels = rules.frames.grid.rows * rules.frames.grid.cols;
+        Self {
+            frames: &rules.frames,
+            network: rules.network,
+            model,
+            backend,
+            given: vec![0; n_pixels],
+            batch: 0..0,
+            output: Vec::new(),
+        }
+    }
+
+    /// Positions of the pixels of constant and network patches of a frame. Frames must come in order.
+    pub(crate) fn given(&mut self, headers: &[PatchHeader], frame: usize) -> Result<&[i64], Error> {
+        let grid = self.frames.grid;
+        let n_patches = grid.n_patches();
+        for patch in 0..n_patches {
+            let index = frame * n_patches + patch;
+            match &headers[index] {
+                PatchHeader::Pixels(_) => {}
+                PatchHeader::Constant(steps) => {
+                    let position = steps.saturating_mul(self.frames.domain.step_positions());
+                    self.fill(patch, position.clamp(self.frames.lowest, self.frames.highest));
+                }
+                PatchHeader::Network(header) => {
+                    if !self.batch.contains(&index) {
+                        self.decode_batch(headers, index)?;
+                    }
+                    let nth = headers[self.batch.start..index].iter().filter(|h| h.method() == Method::Network).count();
+                    self.place(patch, nth, header.scale)?;
+                }
+            }
+        }
+        Ok(&self.given)
+    }
+
+    fn fill(&mut self, patch: usize, position: i64) {
+        let grid = self.frames.grid;
+        let region = grid.region(patch);
+        for row in region.row..region.row + region.rows {
+            self.given[row * grid.cols + region.col..][..region.cols].fill(position);
+        }
+    }
+
+    /// Runs the network on the next patches that use it.
+    fn decode_batch(&mut self, headers: &[PatchHeader], first: usize) -> Result<(), Error> {
+        let model = self.model.ok_or_else(|| Error::corrupt("network patch in a stream that names no model"))?;
+        let mut codes = Vec::new();
+        let mut end = first;
+        for header in &headers[first..] {
+            if let PatchHeader::Network(patch) = header {
+                if codes.len() == BATCH {
+                    break;
+                }
+                codes.push(patch.code.clone());
+            }
+            end += 1;
+        }
+        self.batch = first..end;
+        self.output.resize(codes.len() * model.patch().n_values(), 0);
+        model.decode_patches(self.backend, &codes, &mut self.output)
+    }
+
+    /// Puts the `nth` output of the batch into the frame, as positions.
+    fn place(&mut self, patch: usize, nth: usize, scale: i32) -> Result<(), Error> {
+        let multiplier = self.network.and_then(|network| network.multiplier(scale));
+        let (factor, shift) =
+            multiplier.ok_or_else(|| Error::corrupt(format!("patch scale of {scale} is out of the network's reach")))?;
+        let half = if shift > 0 { 1i64 << (shift - 1) } else { 0 };
+        let grid = self.frames.grid;
+        let region = grid.region(patch);
+        let output = &self.output[nth * grid.patch.n_values()..][..grid.patch.n_values()];
+        for row in 0..region.rows {
+            let pixels = &mut self.given[(region.row + row) * grid.cols + region.col..][..region.cols];
+            for (pixel, &value) in pixels.iter_mut().zip(&output[row * grid.patch.cols..]) {
+                let position = (i64::from(value) * factor + half) >> shift;
+                *pixel = position.clamp(self.frames.lowest, self.frames.highest);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! From a chunk to a coded payload: tries the methods, keeps what is cheapest.
+
+use std::sync::Arc;
+
+use crate::atoms::{AtomCoder, PatchHeader};
+use crate::centre::find_centre;
+use crate::decode::{FramePlanner, atom_rules};
+use crate::entropy::{CostRecorder, RangeEncoder};
+use crate::error::Error;
+use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
+use crate::options::Effort;
+use crate::patch::PatchGrid;
+use crate::sae::{Model, backend::Backend};
+use crate::stream::payload::{NetworkRules, PayloadRules, default_patch};
+use crate::symmetry::Centre;
+use crate::target::Target;
+
+/// Frames on which the centre of symmetry is tried.
+const SAMPLE_FRAMES: usize = 3;
+
+/// After this many frames with one method clearly cheaper, the other is tried only every so often.
+const SETTLED_AFTER: usize = 6;
+const TRY_AGAIN_EVERY: usize = 8;
+
+/// Patches that cost more than this share of their raw bits are also tried as stored bit patterns.
+const LOSSLESS_TRIAL_SHARE: f64 = 0.5;
+
+/// What the network can do for each patch of a chunk, `Pixels` where it is no candidate.
+pub(crate) struct NetworkCandidates {
+    pub(crate) rules: NetworkRules,
+    pub(crate) headers: Vec<PatchHeader>,
+}
+
+/// A chunk to encode.
+pub(crate) struct Chunk<'a> {
+    pub(crate) target: Target,
+    pub(crate) n_frames: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) effort: Effort,
+    pub(crate) latents_only: bool,
+    pub(crate) model: Option<&'a Arc<Model>>,
+    pub(crate) backend: &'a dyn Backend,
+}
+
+/// A coded payload and whether it needs the model.
+pub(crate) struct Coded {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) uses_network: bool,
+}
+
+impl Chunk<'_> {
+    /// Encodes without a network, then with it where there are candidates, and keeps the shorter.
+    pub(crate) fn encode(
+        &mut self,
+        candidates: Option<&NetworkCandidates>,
+    ) -> Result<Coded, Error> {
+        let centre = self.choose_centre()?;
+        let mut without = None;
+        if !self.latents_only {
+            without = Some(self.encode_exactly(centre, None)?);
+        }
+        let Some(candidates) = candidates else {
+            return without.ok_or_else(|| Error::invalid("latents alone need a model"));
+        };
+        let with = self.encode_exactly(centre, Some(candidates))?;
+        Ok(match without {
+            Some(without) if !with.uses_network || without.payload.len() <= with.payload.len() => without,
+            _ => with,
+        })
+    }
+
+    /// Encodes; where a pixel turns out to be out of reach of every residual, makes it special and starts again.
+    fn encode_exactly(
+        &mut self,
+        centre: Option<Centre>,
+        candidates: Option<&NetworkCandidates>,
+    ) -> Result<Coded, Error> {
+        loop {
+            let rules = self.rules(centre, candidates);
+            let mut encoder = ChunkEncoder::new(self, &rules, candidates);
+            for frame in 0..self.n_frames {
+                encoder.encode_frame(frame)?;
+            }
+            if encoder.unreachable.is_empty() {
+                return Ok(encoder.finish());
+            }
+            let unreachable = std::mem::take(&mut encoder.unreachable);
+            self.target.exclude(&unreachable);
+        }
+    }
+
+    fn rules(&self, centre: Option<Centre>, candidates: Option<&NetworkCandidates>) -> PayloadRules {
+        let patch = match (candidates, self.model) {
+            (Some(_), Some(model)) => model.patch(),
+            _ => default_patch(self.rows, self.cols),
+        };
+        PayloadRules {
+            frames: FrameRules {
+                domain: self.target.domain,
+                grid: PatchGrid { rows: self.rows, cols: self.cols, patch },
+                lowest: self.target.lowest,
+                highest: self.target.highest,
+                centre,
+                specials: self.target.patterns.clone(),
+                latents_only: self.latents_only,
+            },
+            network: candidates.map(|candidates| candidates.rules),
+        }
+    }
+
+    /// A centre of symmetry, if coding a few frames with it is cheaper than without.
+    fn choose_centre(&self) -> Result<Option<Centre>, Error> {
+        if self.rows < 8 || self.cols < 8 || self.latents_only {
+            return Ok(None);
+        }
+        let rules = self.rules(None, None);
+        let n_pixels = self.rows * self.cols;
+        let samples: Vec<usize> = (0..SAMPLE_FRAMES.min(self.n_frames))
+            .map(|i| (2 * i + 1) * self.n_frames / (2 * SAMPLE_FRAMES.min(self.n_frames)))
+            .collect();
+        let middle = samples[samples.len() / 2] * n_pixels;
+        let positions: Vec<Option<i64>> = (middle..middle + n_pixels)
+            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i]))
+            .collect();
+        let found = find_centre(&rules.frames.grid, &positions, self.target.domain.step_positions());
+        let mut best = (self.sample_cost(&samples, None), None);
+        for centre in [Centre::of_frame(self.rows, self.cols), found] {
+            let cost = self.sample_cost(&samples, Some(centre));
+            if cost < best.0 {
+                best = (cost, Some(centre));
+            }
+            if found == centre {
+                break;
+            }
+        }
+        Ok(best.1)
+    }
+
+    fn sample_cost(&self, samples: &[usize], centre: Option<Centre>) -> u64 {
+        let rules = self.rules(centre, None);
+        let mut recorder = CostRecorder::default();
+        let n_pixels = self.rows * self.cols;
+        let method = if self.target.epsilon == 0.0 { Method::Grid } else { Method::Aligned };
+        let mut total = 0;
+        for method in [method, Method::Grid] {
+            let mut coder = FrameCoder::new(rules.frames.clone());
+            let methods = vec![method; rules.frames.grid.n_patches()];
+            recorder.clear();
+            for &frame in samples {
+                let target = self.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
+                coder.code_frame(&mut recorder, &FramePlan { methods: &methods, given: &[] }, Some(&target), None);
+            }
+            let cost = crate::entropy::BitCoder::cost(&recorder);
+            total = if total == 0 { cost } else { cost.min(total) };
+        }
+        total
+    }
+}
+
+/// State while the frames of a chunk are encoded in order.
+struct ChunkEncoder<'a> {
+    chunk: &'a Chunk<'a>,
+    rules: &'a PayloadRules,
+    candidates: Option<&'a NetworkCandidates>,
+    planner: Option<FramePlanner<'a>>,
+    frame_coder: FrameCoder,
+    atoms: AtomCoder,
+    header_body: RangeEncoder,
+    pixel_body: RangeEncoder,
+    recorder: CostRecorder,
+    /// Headers of the frame before, for contexts.
+    previous: Vec<PatchHeader>,
+    given: Vec<i64>,
+    /// Frames in a row in which all patches preferred `favourite` clearly.
+    settled_for: usize,
+    favourite: Method,
+    unreachable: Vec<usize>,
+    uses_network: bool,
+}
+
+impl<'a> ChunkEncoder<'a> {
+    fn new(chunk: &'a Chunk<'a>, rules: &'a PayloadRules, candidates: Option<&'a NetworkCandidates>) -> Self {
+        let network = candidates.zip(chunk.model);
+        Self {
+            chunk,
+            rules,
+            candidates,
+            planner: candidates.map(|_| FramePlanner::new(rules, chunk.model, chunk.backend)),
+            frame_coder: FrameCoder::new(rules.frames.clone()),
+            atoms: AtomCoder::new(network.map(|(candidates, model)| atom_rules(&candidates.rules, model))),
+            header_body: RangeEncoder::new(),
+            pixel_body: RangeEncoder::new(),
+            recorder: CostRecorder::default(),
+            previous: Vec::new(),
+            given: vec![0; chunk.rows * chunk.cols],
+            settled_for: 0,
+            favourite: Method::Grid,
+            unreachable: Vec::new(),
+            uses_network: false,
+        }
+    }
+
+    fn finish(self) -> Coded {
+        Coded {
+            payload: self.rules.write(&self.header_body.finish(), &self.pixel_body.finish()),
+            uses_network: self.uses_network,
+        }
+    }
+
+    fn encode_frame(&mut self, frame: usize) -> Result<(), Error> {
+        let n_patches = self.rules.frames.grid.n_patches();
+        if let (Some(planner), Some(candidates)) = (&mut self.planner, self.candidates) {
+            self.given.copy_from_slice(planner.given(&candidates.headers, frame)?);
+        }
+        let headers = self.choose(frame);
+        for (patch, header) in headers.iter().enumerate() {
+            let left = (patch % self.rules.frames.grid.across() > 0).then(|| headers[patch - 1].method());
+            let before = self.previous.get(patch).map(PatchHeader::method);
+            self.atoms.code(&mut self.header_body, Some(header), left, before);
+            self.uses_network |= header.method() == Method::Network;
+        }
+        debug_assert_eq!(headers.len(), n_patches);
+        self.previous = headers;
+        Ok(())
+    }
+
+    /// Chooses a method for each patch of a frame and writes its pixels.
+    fn choose(&mut self, frame: usize) -> Vec<PatchHeader> {
+        let n_patches = self.rules.frames.grid.n_patches();
+        let mut chosen: Vec<Option<PatchHeader>> = (0..n_patches).map(|patch| self.constant(frame, patch)).collect();
+        let mut best = vec![u64::MAX; n_patches];
+        let trials = self.trials(frame);
+        let n_trials = trials.len();
+        let mut last_methods = Vec::new();
+        for trial in trials {
+            let headers: Vec<PatchHeader> = (0..n_patches)
+                .map(|patch| match &chosen[patch] {
+                    Some(constant @ PatchHeader::Constant(_)) => constant.clone(),
+                    _ => self.trial_header(frame, patch, trial),
+                })
+                .collect();
+            let methods: Vec<Method> = headers.iter().map(PatchHeader::method).collect();
+            if n_trials > 1 || self.chunk.latents_only {
+                let costs = self.price(frame, &methods);
+                for (patch, header) in headers.into_iter().enumerate() {
+                    let cost = costs[patch] + self.header_cost(&header);
+                    if cost < best[patch] {
+                        best[patch] = cost;
+                        chosen[patch] = Some(header);
+                    }
+                }
+            } else {
+                chosen = headers.into_iter().map(Some).collect();
+            }
+            last_methods = methods;
+        }
+        let _ = last_methods;
+        let chosen: Vec<PatchHeader> = chosen.into_iter().flatten().collect();
+        self.learn_favourite(&chosen, n_trials);
+        self.write(frame, &chosen);
+        chosen
+    }
+
+    /// Methods to try on this frame, each on all patches at once.
+    fn trials(&self, frame: usize) -> Vec<Method> {
+        if self.chunk.latents_only {
+            return vec![Method::Lossless, Method::Network];
+        }
+        let exact = self.chunk.target.epsilon == 0.0;
+        let mut trials = if exact {
+            vec![Method::Grid]
+        } else if self.chunk.effort != Effort::Best
+            && self.settled_for >= SETTLED_AFTER
+            && !frame.is_multiple_of(TRY_AGAIN_EVERY)
+        {
+            vec![self.favourite]
+        } else {
+            vec![Method::Grid, Method::Aligned]
+        };
+        if self.candidates.is_some() {
+            trials.push(Method::Network);
+        }
+        if self.rules.frames.specials.is_some() && frame.is_multiple_of(TRY_AGAIN_EVERY) {
+            trials.push(Method::Lossless);
+        }
+        trials
+    }
+
+    fn trial_header(&self, frame: usize, patch: usize, trial: Method) -> PatchHeader {
+        let n_patches = self.rules.frames.grid.n_patches();
+        match (trial, self.candidates) {
+            (Method::Network, Some(candidates)) => match &candidates.headers[frame * n_patches + patch] {
+                PatchHeader::Network(network) => PatchHeader::Network(network.clone()),
+                _ => PatchHeader::Pixels(self.fallback()),
+            },
+            _ => PatchHeader::Pixels(trial),
+        }
+    }
+
+    fn fallback(&self) -> Method {
+        if self.chunk.latents_only { Method::Lossless } else { self.favourite }
+    }
+
+    /// The header of a patch whose pixels are all reached by one position on the grid.
+    fn constant(&mut self, frame: usize, patch: usize) -> Option<PatchHeader> {
+        let grid = self.rules.frames.grid;
+        let region = grid.region(patch);
+        let target = &self.chunk.target;
+        let start = frame * grid.rows * grid.cols;
+        let first = start + region.row * grid.cols + region.col;
+        let bits = target.domain.fraction_bits;
+        let steps = crate::domain::round_shift(target.positions[first], bits);
+        let position = steps << bits;
+        let all = (region.row..region.row + region.rows).all(|row| {
+            let pixels = start + row * grid.cols + region.col..start + row * grid.cols + region.col + region.cols;
+            pixels.into_iter().all(|i| {
+                target.specials[i] == 0
+                    && (target.positions[i] - position).abs() <= target.domain.step_positions()
+                    && target.reaches(i, position)
+            })
+        });
+        if !all {
+            return None;
+        }
+        for row in region.row..region.row + region.rows {
+            self.given[row * grid.cols + region.col..][..region.cols].fill(position);
+        }
+        Some(PatchHeader::Constant(steps))
+    }
+
+    /// Costs of the pixels of each patch, in 1/65536 bit, with nothing remembered.
+    fn price(&mut self, frame: usize, methods: &[Method]) -> Vec<u64> {
+        let n_pixels = self.rules.frames.grid.rows * self.rules.frames.grid.cols;
+        let target = self.chunk.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
+        let mut costs = vec![0; methods.len()];
+        self.frame_coder.mark();
+        self.recorder.clear();
+        let plan = FramePlan { methods, given: &self.given };
+        self.frame_coder.code_frame(&mut self.recorder, &plan, Some(&target), Some(&mut costs));
+        self.frame_coder.undo();
+        self.frame_coder.unreachable.clear();
+        costs
+    }
+
+    fn header_cost(&self, header: &PatchHeader) -> u64 {
+        let PatchHeader::Network(_) = header else { return 1 << 15 };
+        let mut recorder = CostRecorder::default();
+        self.atoms.clone().code(&mut recorder, Some(header), Some(Method::Network), Some(Method::Network));
+        crate::entropy::BitCoder::cost(&recorder)
+    }
+
+    fn learn_favourite(&mut self, chosen: &[PatchHeader], n_trials: usize) {
+        let count = |method: Method| chosen.iter().filter(|header| header.method() == method).count();
+        let (grid, aligned) = (count(Method::Grid), count(Method::Aligned));
+        let favourite = match grid.cmp(&aligned) {
+            std::cmp::Ordering::Greater => Method::Grid,
+            std::cmp::Ordering::Less => Method::Aligned,
+            std::cmp::Ordering::Equal => return,
+        };
+        if favourite == self.favourite && grid.min(aligned) == 0 {
+            self.settled_for += usize::from(n_trials > 1);
+        } else {
+            self.settled_for = 0;
+            self.favourite = favourite;
+        }
+    }
+
+    /// Codes the pixels for good.
+    fn write(&mut self, frame: usize, headers: &[PatchHeader]) {
+        let n_pixels = self.rules.frames.grid.rows * self.rules.frames.grid.cols;
+        let target = self.chunk.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
+        let methods: Vec<Method> = headers.iter().map(PatchHeader::method).collect();
+        let plan = FramePlan { methods: &methods, given: &self.given };
+        self.frame_coder.mark();
+        self.frame_coder.code_frame(&mut self.pixel_body, &plan, Some(&target), None);
+        self.frame_coder.end_frame();
+        self.unreachable.extend(self.frame_coder.unreachable.drain(..).map(|i| frame * n_pixels + i));
+    }
+}
+
+/// Works out what the network can do for each patch.
+pub(crate) fn find_candidates(_chunk: &Chunk, _model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {
+    Ok(None)
+}

@@ -1,0 +1,499 @@
+//! The exact decoder: patch codes to values, in integers alone, so that every machine and backend gives equal bits.
+//!
+//! `x >>ᵣ s` is the rounding shift `(x + 2^(s−1)) >> s`, with an arithmetic shift (x itself for s = 0).
+//!
+//! ```text
+//! 1  z[i] = level[i]·2^(latent_frac_bits − t), 0 where the code has no level; for Penalty::Grad the running sum
+//!    z[0] + … + z[i] of these. Every |z[i]| must be below 2²⁴.
+//! 2  h[j] = clamp((Σᵢ z[i]·hidden[i][j] + hidden_bias[j]) >>ᵣ hidden_shift, 0, 2^hidden_bits − 1)
+//! 3  b[k] = (Σⱼ h[j]·coef[j][k] + coef_bias[k]) >>ᵣ coef_shift[k]; without coef: (h[k] + coef_bias[k]) >>ᵣ coef_shift[k]
+//! 4  c[k] = clamp(b[k] + linear_level[k]·2^(coef_frac_bits[k] − u), −(2^coef_bits − 1), 2^coef_bits − 1)
+//! 5  o[p] = Σₖ c[k]·basis[k][p] + mean[p]
+//! 6  v[p] = T⁻¹(o[p]); see `transform`. For a point-symmetric model v[n−1−p] = v[p].
+//! ```
+//!
+//! Steps 3 and 5 are products that a [`Backend`] makes; step 2 is a gather of the few rows whose level is not zero.
+//! For Penalty::Grad the rows gathered are sums: Σᵢ z[i]·w[i] with z a running sum of steps g is Σᵢ g[i]·s[i], where
+//! s[i] = w[i] + w[i+1] + … + w[ℓ−1].
+
+use super::backend::{Backend, LeftRange, Weights};
+use super::check::Broken;
+use super::spec::{IntTensor, ModelSpec, Penalty};
+use super::transform::{InverseTransform, rounding_shift};
+use super::{Model, PatchCode};
+use crate::error::Error;
+
+/// |z| stays below this.
+pub(super) const LATENT_LIMIT: i64 = 1 << 24;
+
+/// Largest number of intermediate integers of one layer that are held at a time: 8 MB.
+const LARGEST_BATCH: usize = 1 << 20;
+
+/// The decoder's layers, laid out for products.
+#[derive(Debug)]
+pub(super) struct ExactLayers {
+    /// For `Penalty::Grad` the sums s of the module's description, ℓ × m; at most 2¹⁶·2¹⁵ = 2³¹ in magnitude.
+    hidden_sums: Option<Vec<i32>>,
+    /// m × K.
+    coef: Option<Weights>,
+    /// K × n′.
+    basis: Weights,
+    inverse: InverseTransform,
+}
+
+impl ExactLayers {
+    pub(super) fn of(spec: &ModelSpec) -> Result<Self, Broken> {
+        let decoder = &spec.decoder;
+        let largest_hidden = (1 << decoder.hidden_bits) - 1;
+        let largest_coef = (1 << decoder.coef_bits) - 1;
+        let coef = decoder.coef.as_ref().map(|coef| {
+            Weights::try_new(coef.rows, coef.cols, coef.to_i16(), LeftRange::UpTo(largest_hidden))
+        });
+        let (n_linear, n_stored) = (decoder.coef_bias.len(), decoder.mean.len());
+        Ok(Self {
+            hidden_sums: (spec.penalty == Penalty::Grad).then(|| sums_to_the_end(&decoder.hidden)),
+            coef: coef.transpose()?,
+            basis: Weights::try_new(
+                n_linear,
+                n_stored,
+                decoder.basis_rows(),
+                LeftRange::Within(largest_coef),
+            )?,
+            inverse: InverseTransform::of(spec.transform),
+        })
+    }
+
+    pub(super) fn basis(&self) -> &Weights {
+        &self.basis
+    }
+}
+
+/// s[i][j] = w[i][j] + w[i+1][j] + … for all rows i.
+fn sums_to_the_end(hidden: &IntTensor) -> Vec<i32> {
+    let mut sums: Vec<i32> = hidden.to_i16().into_iter().map(i32::from).collect();
+    for index in (0..sums.len().saturating_sub(hidden.cols)).rev() {
+        sums[index] += sums[index + hidden.cols];
+    }
+    sums
+}
+
+impl Model {
+    /// Decodes patches: `out` receives n values for each code, in Q30 of the patch's scale (module description of
+    /// `sae::decode`, steps 1 to 6).
+    ///
+    /// # Errors
+    /// `Corrupt` where a code breaks a rule of [`PatchCode`] or a latent reaches 2²⁴; `InvalidArgument` where `out`
+    /// has another length than `codes.len()·n`.
+    pub fn decode_patches(
+        &self,
+        backend: &dyn Backend,
+        codes: &[PatchCode],
+        out: &mut [i32],
+    ) -> Result<(), Error> {
+        let (inverse, frac_bits) = (self.exact().inverse, self.spec().decoder.output_frac_bits);
+        self.for_each_output(backend, codes, out, |output| inverse.value_q30(output, frac_bits))
+    }
+
+    /// As [`Model::decode_patches`], but in the domain of the network: o in real units, rounded to f32.
+    ///
+    /// # Errors
+    /// As [`Model::decode_patches`].
+    pub fn reconstruct_transformed(
+        &self,
+        backend: &dyn Backend,
+        codes: &[PatchCode],
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let unit = (-f64::from(self.spec().decoder.output_frac_bits)).exp2();
+        self.for_each_output(backend, codes, out, |output| (output as f64 * unit) as f32)
+    }
+
+    /// Steps 1 to 5, then `value` of every output, in batches of bounded size.
+    fn for_each_output<V: Copy>(
+        &self,
+        backend: &dyn Backend,
+        codes: &[PatchCode],
+        out: &mut [V],
+        value: impl Fn(i64) -> V,
+    ) -> Result<(), Error> {
+        let n_values = self.n_values();
+        if out.len() != codes.len() * n_values {
+            let (expected, found) = (codes.len() * n_values, out.len());
+            return Err(Error::invalid(format!(
+                "room for {found} values: {} patches need {expected}",
+                codes.len()
+            )));
+        }
+        let n_stored = self.spec().n_stored();
+        let batch_len = self.batch_len();
+        for (codes, out) in codes.chunks(batch_len).zip(out.chunks_mut(batch_len * n_values)) {
+            let coefs = self.coefficients(backend, codes)?;
+            let mut sums = vec![0; codes.len() * n_stored];
+            backend.integer_product(codes.len(), &coefs, self.exact().basis(), &mut sums);
+            for (sums, patch) in sums.chunks_exact(n_stored).zip(out.chunks_exact_mut(n_values)) {
+                for (p, (&sum, &mean)) in sums.iter().zip(&self.spec().decoder.mean).enumerate() {
+                    patch[p] = value(sum + mean);
+                }
+                mirror(patch, n_stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// Patches that are worked on together, so that no layer holds more than [`LARGEST_BATCH`] integers.
+    pub(super) fn batch_len(&self) -> usize {
+        let widest = [self.n_hidden(), self.n_linear(), self.n_latents(), self.n_values()].into_iter().max();
+        (LARGEST_BATCH / widest.unwrap_or(1)).clamp(1, 1024)
+    }
+
+    /// Steps 1 to 4: c, K for each code.
+    fn coefficients(&self, backend: &dyn Backend, codes: &[PatchCode]) -> Result<Vec<i64>, Error> {
+        let (n_hidden, n_linear) = (self.n_hidden(), self.n_linear());
+        let mut hidden = vec![0; codes.len() * n_hidden];
+        for (code, hidden) in codes.iter().zip(hidden.chunks_exact_mut(n_hidden)) {
+            self.hidden_layer(code, hidden)?;
+        }
+        let mut coefs = match &self.exact().coef {
+            None => hidden,
+            Some(weights) => {
+                let mut sums = vec![0; codes.len() * n_linear];
+                backend.integer_product(codes.len(), &hidden, weights, &mut sums);
+                sums
+            }
+        };
+        for (code, coefs) in codes.iter().zip(coefs.chunks_exact_mut(n_linear)) {
+            self.finish_coefficients(code, coefs)?;
+        }
+        Ok(coefs)
+    }
+
+    /// Steps 1 and 2 of one patch; `hidden` comes with zeros.
+    fn hidden_layer(&self, code: &PatchCode, hidden: &mut [i64]) -> Result<(), Error> {
+        let decoder = &self.spec().decoder;
+        let shift = step_shift("latent", code.latent_step_log2, decoder.latent_frac_bits)?;
+        check_indices("latent", &code.latents, self.n_latents())?;
+        let mut running_sum = 0;
+        for &(index, level) in &code.latents {
+            let step = i64::from(level) << shift;
+            running_sum += step;
+            let latent = if self.penalty() == Penalty::Grad { running_sum } else { step };
+            if latent.abs() >= LATENT_LIMIT {
+                return Err(Error::corrupt(format!("latent {index} is {latent}: below 2^24 allowed")));
+            }
+            self.add_hidden_row(index as usize, step, hidden);
+        }
+        let largest = (1 << decoder.hidden_bits) - 1;
+        for (sum, &bias) in hidden.iter_mut().zip(&decoder.hidden_bias) {
+            *sum = rounding_shift(*sum + i64::from(bias), decoder.hidden_shift).clamp(0, largest);
+        }
+        Ok(())
+    }
+
+    /// Adds one gathered row. The sums wrap: with Penalty::Grad a partial sum may leave i64, the whole one cannot.
+    fn add_hidden_row(&self, index: usize, factor: i64, sums: &mut [i64]) {
+        let row = index * sums.len()..(index + 1) * sums.len();
+        let add = |sum: &mut i64, weight: i64| *sum = sum.wrapping_add(factor.wrapping_mul(weight));
+        match (&self.exact().hidden_sums, &self.spec().decoder.hidden.values) {
+            (Some(rows), _) => sums.iter_mut().zip(&rows[row]).for_each(|(sum, &w)| add(sum, w.into())),
+            (None, super::IntValues::I8(rows)) => {
+                sums.iter_mut().zip(&rows[row]).for_each(|(sum, &w)| add(sum, w.into()));
+            }
+            (None, super::IntValues::I16(rows)) => {
+                sums.iter_mut().zip(&rows[row]).for_each(|(sum, &w)| add(sum, w.into()));
+            }
+        }
+    }
+
+    /// Steps 3 (after its product) and 4 of one patch.
+    fn finish_coefficients(&self, code: &PatchCode, coefs: &mut [i64]) -> Result<(), Error> {
+        let decoder = &self.spec().decoder;
+        step_shift("linear", code.linear_step_log2, self.min_coef_frac_bits())?;
+        check_indices("linear", &code.linear, self.n_linear())?;
+        for ((coef, &bias), &shift) in coefs.iter_mut().zip(&decoder.coef_bias).zip(&decoder.coef_shift) {
+            *coef = rounding_shift(*coef + i64::from(bias), shift);
+        }
+        for &(index, level) in &code.linear {
+            let shift = decoder.coef_frac_bits[index as usize] - code.linear_step_log2;
+            let coef = &mut coefs[index as usize];
+            // Saturation is far beyond the clamp, so the result is that of exact integers.
+            *coef = coef.saturating_add(i64::from(level).saturating_mul(1 << shift));
+        }
+        let largest = (1 << decoder.coef_bits) - 1;
+        coefs.iter_mut().for_each(|coef| *coef = (*coef).clamp(-largest, largest));
+        Ok(())
+    }
+}
+
+fn step_shift(kind: &str, step_log2: u8, frac_bits: u8) -> Result<u8, Error> {
+    let message = || format!("{kind} step 2^-{step_log2}: the model allows 2^-{frac_bits} and coarser");
+    frac_bits.checked_sub(step_log2).ok_or_else(|| Error::corrupt(message()))
+}
+
+/// Indices ascend and are below `len`; no level is 0.
+fn check_indices(kind: &str, entries: &[(u32, i32)], len: usize) -> Result<(), Error> {
+    let mut least = 0;
+    for &(index, level) in entries {
+        if index as usize >= len {
+            return Err(Error::corrupt(format!("{kind} index {index}: the model has {len}")));
+        }
+        if index < least {
+            return Err(Error::corrupt(format!(
+                "{kind} index {index} does not come after the one before it"
+            )));
+        }
+        if level == 0 {
+            return Err(Error::corrupt(format!("{kind} {index} is coded with level 0")));
+        }
+        least = index + 1;
+    }
+    Ok(())
+}
+
+/// Fills the second half of a point-symmetric patch; nothing to do where all values are stored.
+fn mirror<V: Copy>(patch: &mut [V], n_stored: usize) {
+    let n_values = patch.len();
+    for p in n_stored..n_values {
+        patch[p] = patch[n_values - 1 - p];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::super::backend::ScalarBackend;
+    use super::super::spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, Priors, Transform};
+    use super::super::testing::{extreme_spec, random_codes, random_spec};
+    use super::*;
+    use crate::array::PatchShape;
+    use crate::error::ErrorKind;
+
+    /// Two latents, two hidden units, two basis rows, a point-symmetric patch of 1 × 3.
+    fn tiny_spec() -> ModelSpec {
+        ModelSpec {
+            patch: PatchShape { rows: 1, cols: 3 },
+            point_symmetric: true,
+            transform: Transform::None,
+            penalty: Penalty::Z,
+            sparsity_lambda: 0.0,
+            active: 0,
+            none_step_log2: 0,
+            decoder: DecoderWeights {
+                latent_frac_bits: 4,
+                hidden: IntTensor { rows: 2, cols: 2, values: IntValues::I8(vec![3, -2, 5, 7]) },
+                hidden_bias: vec![6, -1],
+                hidden_shift: 2,
+                hidden_bits: 8,
+                coef: Some(IntTensor { rows: 2, cols: 2, values: IntValues::I16(vec![100, -50, 20, 30]) }),
+                coef_bias: vec![-10, 5],
+                coef_shift: vec![1, 0],
+                coef_frac_bits: vec![6, 3],
+                coef_bits: 13,
+                basis: vec![
+                    IntTensor { rows: 1, cols: 2, values: IntValues::I16(vec![1000, -300]) },
+                    IntTensor { rows: 1, cols: 2, values: IntValues::I8(vec![-4, 5]) },
+                ],
+                mean: vec![11, -7],
+                output_frac_bits: 31,
+            },
+            encoder: EncoderWeights {
+                input: vec![0.0; 4],
+                input_bias: vec![0.0; 2],
+                latent: vec![0.0; 4],
+                latent_bias: vec![0.0; 2],
+                direct: false,
+            },
+            priors: Priors {
+                fire: vec![1; 2],
+                weight_scale: vec![0; 2],
+                linear_scale: vec![0; 2],
+                linear_only_scale: vec![0; 2],
+            },
+            provenance: BTreeMap::new(),
+        }
+    }
+
+    fn load(spec: &ModelSpec) -> Arc<Model> {
+        Model::parse(&spec.to_bytes().unwrap()).unwrap()
+    }
+
+    fn tiny_code() -> PatchCode {
+        PatchCode {
+            latent_step_log2: 2,
+            linear_step_log2: 1,
+            latents: vec![(0, 5), (1, -1)],
+            linear: vec![(0, -3), (1, 2)],
+        }
+    }
+
+    #[test]
+    fn decodes_what_was_worked_out_by_hand() {
+        // z = 5·4, −1·4 = 20, −4
+        // sums: 20·3 − 4·5 + 6 = 46, 20·(−2) − 4·7 − 1 = −69; h = (46 + 2) >> 2 = 12, clamp(…) = 0
+        // sums: 12·100 − 10 = 1190, 12·(−50) + 5 = −595; b = (1190 + 1) >> 1 = 595, −595
+        // c = 595 − 3·2⁵ = 499, −595 + 2·2² = −587
+        // o = 499·1000 + 587·4 + 11 = 501359, −499·300 − 587·5 − 7 = −152642
+        // Q30: (501359 + 1) >> 1 = 250680, (−152642 + 1) >> 1 = −76321 (rounding down: −152641 >> 1)
+        let mut out = [0; 3];
+        load(&tiny_spec()).decode_patches(&ScalarBackend, &[tiny_code()], &mut out).unwrap();
+        assert_eq!(out, [250_680, -76_321, 250_680]);
+    }
+
+    #[test]
+    fn steps_of_a_running_sum_stay_until_the_next() {
+        // z = 20, 20 − 4 = 16: sums 20·3 + 16·5 + 6 = 146, 20·(−2) + 16·7 − 1 = 71; h = 37, 18
+        // sums 37·100 + 18·20 − 10 = 4050, −37·50 + 18·30 + 5 = −1305; b = 2025, −1305; c = 1929, −1297
+        // o = 1929000 + 5188 + 11 = 1934199, −578700 − 6485 − 7 = −585192
+        let spec = ModelSpec { penalty: Penalty::Grad, ..tiny_spec() };
+        let mut out = [0; 3];
+        load(&spec).decode_patches(&ScalarBackend, &[tiny_code()], &mut out).unwrap();
+        assert_eq!(out, [967_100, -292_596, 967_100]);
+    }
+
+    #[test]
+    fn clamps_coefficients_on_both_sides() {
+        let mut out = [0; 3];
+        for (level, c) in [(i32::MAX, 8191), (i32::MIN, -8191)] {
+            let code = PatchCode { linear: vec![(0, level)], ..PatchCode::default() };
+            load(&tiny_spec()).decode_patches(&ScalarBackend, &[code], &mut out).unwrap();
+            // Without latents: h = (6 + 2) >> 2 = 2, (−1 + 2) >> 2 = 0; b[1] = −100 + 5
+            let o = [c * 1000 + 95 * 4 + 11, -c * 300 - 95 * 5 - 7];
+            assert_eq!(out.map(i64::from), [(o[0] + 1) >> 1, (o[1] + 1) >> 1, (o[0] + 1) >> 1]);
+        }
+    }
+
+    /// The formulas of the module's description, one patch at a time in i128, without any layout of weights.
+    fn decode_literally(spec: &ModelSpec, code: &PatchCode) -> Vec<i32> {
+        let d = &spec.decoder;
+        let shr = |x: i128, s: u8| if s == 0 { x } else { (x + (1 << (s - 1))) >> s };
+        let (m, k) = (d.hidden.cols, d.coef_bias.len());
+        let mut z = vec![0i128; d.hidden.rows];
+        for &(i, level) in &code.latents {
+            z[i as usize] = i128::from(level) << (d.latent_frac_bits - code.latent_step_log2);
+        }
+        if spec.penalty == Penalty::Grad {
+            for i in 1..z.len() {
+                z[i] += z[i - 1];
+            }
+        }
+        let hidden = |j: usize| {
+            let sum: i128 = z.iter().enumerate().map(|(i, z)| z * i128::from(d.hidden.get(i * m + j))).sum();
+            shr(sum + i128::from(d.hidden_bias[j]), d.hidden_shift).clamp(0, (1 << d.hidden_bits) - 1)
+        };
+        let h: Vec<i128> = (0..m).map(hidden).collect();
+        let coef = |j: usize, k_: usize| match &d.coef {
+            Some(coef) => i128::from(coef.get(j * k + k_)),
+            None => i128::from(j == k_),
+        };
+        let basis = d.basis_rows();
+        let mut c: Vec<i128> = (0..k)
+            .map(|i| {
+                let sum: i128 = h.iter().enumerate().map(|(j, h)| h * coef(j, i)).sum();
+                shr(sum + i128::from(d.coef_bias[i]), d.coef_shift[i])
+            })
+            .collect();
+        for &(i, level) in &code.linear {
+            c[i as usize] += i128::from(level) << (d.coef_frac_bits[i as usize] - code.linear_step_log2);
+        }
+        let largest = (1 << d.coef_bits) - 1;
+        let n_stored = d.mean.len();
+        let n = spec.patch.n_values();
+        let value = |p: usize| {
+            let column = if p < n_stored { p } else { n - 1 - p };
+            let terms = c.iter().enumerate();
+            let sum: i128 = terms
+                .map(|(i, c)| c.clamp(&-largest, &largest) * i128::from(basis[i * n_stored + column]))
+                .sum();
+            let output = i64::try_from(sum + i128::from(d.mean[column])).unwrap();
+            InverseTransform::of(spec.transform).value_q30(output, d.output_frac_bits)
+        };
+        (0..n).map(value).collect()
+    }
+
+    #[test]
+    fn agrees_with_the_formulas_on_random_and_extreme_models() {
+        for seed in 0..200 {
+            for spec in [random_spec(seed), extreme_spec(seed)] {
+                let codes = random_codes(&spec, seed, 6);
+                let model = load(&spec);
+                let mut out = vec![0; 6 * model.n_values()];
+                model.decode_patches(&ScalarBackend, &codes, &mut out).unwrap();
+                let expected: Vec<i32> =
+                    codes.iter().flat_map(|code| decode_literally(&spec, code)).collect();
+                assert_eq!(out, expected, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn batches_do_not_change_values() {
+        let spec = random_spec(5);
+        let model = load(&spec);
+        let n_patches = 2 * model.batch_len() + 3;
+        let codes = random_codes(&spec, 5, n_patches);
+        let mut together = vec![0; n_patches * model.n_values()];
+        model.decode_patches(&ScalarBackend, &codes, &mut together).unwrap();
+        for (code, patch) in codes.iter().zip(together.chunks_exact(model.n_values())) {
+            let mut alone = vec![0; model.n_values()];
+            model.decode_patches(&ScalarBackend, std::slice::from_ref(code), &mut alone).unwrap();
+            assert_eq!(alone, patch);
+        }
+    }
+
+    #[test]
+    fn transformed_values_are_the_outputs_in_real_units() {
+        let model = load(&tiny_spec());
+        let mut out = [0.0; 3];
+        model.reconstruct_transformed(&ScalarBackend, &[tiny_code()], &mut out).unwrap();
+        let unit = (-31f32).exp2();
+        assert_eq!(out, [501_359.0 * unit, -152_642.0 * unit, 501_359.0 * unit]);
+    }
+
+    fn assert_rejected(spec: &ModelSpec, code: PatchCode, part_of_message: &str) {
+        let mut out = [0; 3];
+        let error = load(spec).decode_patches(&ScalarBackend, &[code], &mut out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(part_of_message), "{error}");
+    }
+
+    #[test]
+    fn rejects_codes_that_no_encoder_makes() {
+        let spec = tiny_spec();
+        let code = PatchCode::default;
+        assert_rejected(&spec, PatchCode { latent_step_log2: 5, ..code() }, "latent step 2^-5");
+        assert_rejected(&spec, PatchCode { linear_step_log2: 4, ..code() }, "linear step 2^-4");
+        assert_rejected(&spec, PatchCode { latents: vec![(2, 1)], ..code() }, "latent index 2");
+        assert_rejected(&spec, PatchCode { linear: vec![(2, 1)], ..code() }, "linear index 2");
+        assert_rejected(
+            &spec,
+            PatchCode { linear: vec![(u32::MAX, 1)], ..code() },
+            "linear index 4294967295",
+        );
+        assert_rejected(&spec, PatchCode { latents: vec![(1, 1), (0, 1)], ..code() }, "latent index 0");
+        assert_rejected(&spec, PatchCode { linear: vec![(1, 1), (1, 1)], ..code() }, "linear index 1");
+        assert_rejected(&spec, PatchCode { latents: vec![(0, 0)], ..code() }, "level 0");
+        assert_rejected(&spec, PatchCode { linear: vec![(1, 0)], ..code() }, "level 0");
+    }
+
+    #[test]
+    fn rejects_latents_from_2_to_the_24() {
+        let code = |latents| PatchCode { latent_step_log2: 4, latents, ..PatchCode::default() };
+        let mut out = [0; 3];
+        let model = load(&tiny_spec());
+        model.decode_patches(&ScalarBackend, &[code(vec![(0, -(1 << 24) + 1)])], &mut out).unwrap();
+        assert_rejected(&tiny_spec(), code(vec![(0, 1 << 24)]), "below 2^24");
+        assert_rejected(&tiny_spec(), code(vec![(1, -(1 << 24))]), "below 2^24");
+        let grad = ModelSpec { penalty: Penalty::Grad, ..tiny_spec() };
+        assert_rejected(&grad, code(vec![(0, 1 << 23), (1, 1 << 23)]), "latent 1 is 16777216");
+        let coarse = PatchCode { latent_step_log2: 0, latents: vec![(0, 1 << 20)], ..PatchCode::default() };
+        assert_rejected(&tiny_spec(), coarse, "below 2^24");
+    }
+
+    #[test]
+    fn rejects_room_of_another_size() {
+        let error =
+            load(&tiny_spec()).decode_patches(&ScalarBackend, &[tiny_code()], &mut [0; 4]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+}
