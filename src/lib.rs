@@ -6,8 +6,8 @@
 
 mod array;
 mod atoms;
-pub mod cd_values;
 mod centre;
+pub mod cd_values;
 mod codec;
 mod decode;
 mod elementwise;
