@@ -38,7 +38,7 @@ def test_partial_reads_equal_the_whole(frames, write, tmp_path):
         with h5py.File(path) as f:
             assert np.array_equal(f["frames"][selection], whole[selection]), selection
     part = tmp_path / "part.bin"
-    tools.run("h5dump", "-d", "/frames", "-s", "6,10,20", "-c", "3,5,7", "-b", "LE", "-o", part, path)
+    tools.run("h5dump", "-d", "/frames", "-s", "6,10,20", "-c", "3,5,7", "-b", "FILE", "-o", part, path)
     assert np.array_equal(np.fromfile(part, "<f4").reshape(3, 5, 7), whole[6:9, 10:15, 20:27])
 
 

@@ -55,7 +55,7 @@ def test_model_on_the_search_path_is_found_by_both_libraries(trained, spheres, t
     tools.python_client(READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
     decoded = np.load(out)
     dump = tmp_path / "dump.bin"
-    tools.run("h5dump", "-d", "/frames", "-b", "LE", "-o", dump, packed, H5Z_SAE_MODEL_PATH=str(trained[2]))
+    tools.run("h5dump", "-d", "/frames", "-b", "FILE", "-o", dump, packed, H5Z_SAE_MODEL_PATH=str(trained[2]))
     assert np.array_equal(np.fromfile(dump, "<f4").reshape(decoded.shape), decoded)
     # The paper's mode promises nothing of a single value; a network that learned nothing would be far beyond this.
     error, signal = np.square(spheres[1] - decoded).sum(), np.square(spheres[1]).sum()

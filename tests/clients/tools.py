@@ -68,10 +68,9 @@ def h5repack_version():
 
 
 def h5dump_array(path, dataset, dtype, shape, folder):
-    """A dataset as h5dump writes it to a binary file, in little-endian order."""
+    """A dataset as h5dump writes it to a binary file, in the file's own type: `-b LE` leaves out 16-bit floats."""
     out = folder / "h5dump.bin"
-    dtype = np.dtype(dtype).newbyteorder("<")
-    run("h5dump", "-d", dataset, "-b", "LE", "-o", out, path)
+    run("h5dump", "-d", dataset, "-b", "FILE", "-o", out, path)
     return np.fromfile(out, dtype).reshape(shape)
 
 
