@@ -2,25 +2,35 @@
 //!
 //! Exactly one: h5py shows the innermost record, so that a second would hide the first.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
-use crate::host::{self, DEFAULT_STACK, ErrorFns, ErrorIds, Host};
+use crate::host::{self, ErrorFns, ErrorIds, Host};
 
 const MAJOR: c_int = 0;
 const MINOR: c_int = 1;
 
 const CLASS_NAME: &[u8] = b"H5Z-SAE\0";
 
-/// Pushes `message` as a record of our own error class. Does nothing where the library shows no way to.
-pub(crate) fn push(host: &Host, function: &std::ffi::CStr, message: &str) {
+/// Leaves `message` as the one record of the calling thread's error stack. Does nothing where the library shows no
+/// way to.
+///
+/// The record is pushed on a stack of its own, which then replaces the current one. HDF5 2.0 pauses the current
+/// stack while a filter runs and drops what is pushed there; resuming it is no way out, as the pause afterwards
+/// would clear it. Nothing is lost by the replacement: the calls made before have cleared the current stack.
+pub(crate) fn push(host: &Host, function: &CStr, message: &str) {
     let Some(functions) = &host.errors else { return };
     let Some(ids) = valid_ids(host, functions) else { return };
     let Ok(text) = CString::new(message.replace('\0', "\u{fffd}")) else { return };
-    // SAFETY: all strings end with NUL, the format takes one string and gets one, and HDF5 copies them; the
-    // identifiers are valid and of the kinds asked for.
+    // SAFETY: takes nothing.
+    let stack = unsafe { (functions.create_stack)() };
+    if stack < 0 {
+        return;
+    }
+    // SAFETY: a valid stack; all strings end with NUL, the format takes one string and gets one, and HDF5 copies
+    // them; the identifiers are valid and of the kinds asked for.
     unsafe {
         (functions.push)(
-            DEFAULT_STACK,
+            stack,
             c"h5z-sae".as_ptr(),
             function.as_ptr(),
             0,
@@ -31,6 +41,8 @@ pub(crate) fn push(host: &Host, function: &std::ffi::CStr, message: &str) {
             text.as_ptr(),
         );
     }
+    // SAFETY: a valid stack, which this call also closes.
+    unsafe { (functions.set_current_stack)(stack) };
 }
 
 /// The identifiers of our class, registered when first needed and again after an `H5close`.

@@ -19,9 +19,6 @@ pub(crate) type Hid = i64;
 /// `herr_t` and `htri_t`: negative on failure.
 pub(crate) type Herr = c_int;
 
-/// `H5E_DEFAULT`: the calling thread's error stack.
-pub(crate) const DEFAULT_STACK: Hid = 0;
-
 /// The oldest HDF5 whose identifiers have 64 bits.
 const OLDEST_VERSION: (c_uint, c_uint) = (1, 10);
 
@@ -128,6 +125,8 @@ function_table! {
         register_class = c"H5Eregister_class":
             unsafe extern "C" fn(*const c_char, *const c_char, *const c_char) -> Hid,
         create_message = c"H5Ecreate_msg": unsafe extern "C" fn(Hid, c_int, *const c_char) -> Hid,
+        create_stack = c"H5Ecreate_stack": unsafe extern "C" fn() -> Hid,
+        set_current_stack = c"H5Eset_current_stack": unsafe extern "C" fn(Hid) -> Herr,
         push = c"H5Epush2": unsafe extern "C" fn(
             Hid, *const c_char, *const c_char, c_uint, Hid, Hid, Hid, *const c_char, ...
         ) -> Herr,
