@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::atoms::{AtomCoder, PatchHeader};
+use crate::candidates::NetworkCandidates;
 use crate::centre::find_centre;
 use crate::decode::{FramePlanner, atom_rules};
 use crate::entropy::{CostRecorder, RangeEncoder};
@@ -11,7 +12,7 @@ use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
 use crate::options::Effort;
 use crate::patch::PatchGrid;
 use crate::sae::{Model, backend::Backend};
-use crate::stream::payload::{NetworkRules, PayloadRules, default_patch};
+use crate::stream::payload::{PayloadRules, default_patch};
 use crate::symmetry::Centre;
 use crate::target::Target;
 
@@ -24,12 +25,6 @@ const TRY_AGAIN_EVERY: usize = 8;
 
 /// Patches that cost more than this share of their raw bits are also tried as stored bit patterns.
 const LOSSLESS_TRIAL_SHARE: f64 = 0.5;
-
-/// What the network can do for each patch of a chunk, `Pixels` where it is no candidate.
-pub(crate) struct NetworkCandidates {
-    pub(crate) rules: NetworkRules,
-    pub(crate) headers: Vec<PatchHeader>,
-}
 
 /// A chunk to encode.
 pub(crate) struct Chunk<'a> {
@@ -377,9 +372,4 @@ impl<'a> ChunkEncoder<'a> {
         self.frame_coder.end_frame();
         self.unreachable.extend(self.frame_coder.unreachable.drain(..).map(|i| frame * n_pixels + i));
     }
-}
-
-/// Works out what the network can do for each patch.
-pub(crate) fn find_candidates(_chunk: &Chunk, _model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {
-    Ok(None)
 }

@@ -6,6 +6,7 @@
 
 mod array;
 mod atoms;
+mod candidates;
 mod centre;
 pub mod cd_values;
 mod codec;

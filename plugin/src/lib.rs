@@ -22,5 +22,5 @@ mod filter;
 mod guard;
 mod host;
 mod host_buf;
-mod models;
+pub mod models;
 mod threads;

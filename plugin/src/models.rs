@@ -49,7 +49,7 @@ impl ModelSource for Lookup {
 ///
 /// # Errors
 /// `MissingModel`, naming the id, every place that was searched, and the remedy.
-pub(crate) fn find(id: ModelId) -> Result<Arc<Model>, Error> {
+pub fn find(id: ModelId) -> Result<Arc<Model>, Error> {
     let mut searched = Vec::new();
     for source in SOURCES {
         match source(id) {
@@ -68,7 +68,7 @@ pub(crate) fn find(id: ModelId) -> Result<Arc<Model>, Error> {
 }
 
 /// Makes a model known to this process, for ever. A second registration of the same model changes nothing.
-pub(crate) fn register(model: Arc<Model>) {
+pub fn register(model: Arc<Model>) {
     lock(&REGISTRY).entry(model.id()).or_insert(model);
 }
 
