@@ -80,16 +80,15 @@ const REACH: usize = 16;
 
 /// 65536·e^(−2^(d/2)) for d = −8 … 8: how often an exponentially distributed level goes on past a class d half
 /// octaves above its mean.
-static GO_ON: [u16; 17] = [
-    61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1,
-];
+static GO_ON: [u16; 17] =
+    [61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1];
 
 /// 65536·e^(−0.7071·2^(−x/2)) for x = −12 … 22: how often a Laplacian coefficient of x half octaves against its
 /// step is nonzero.
 static NONZERO: [u16; N_LINEAR_SIZES] = [
-    1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835,
-    59992, 61565, 62703, 63520, 64104, 64520, 64816, 65026, 65175, 65281, 65355, 65408, 65446, 65472,
-    65491, 65504, 65513,
+    1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835, 59992,
+    61565, 62703, 63520, 64104, 64520, 64816, 65026, 65175, 65281, 65355, 65408, 65446, 65472, 65491, 65504,
+    65513,
 ];
 
 /// Adaptive state of the patch headers of a chunk.
@@ -113,7 +112,8 @@ pub(crate) struct AtomCoder {
 impl AtomCoder {
     /// `rules` are needed where network patches may occur.
     pub(crate) fn new(rules: Option<AtomRules>) -> Self {
-        let fire = rules.iter().flat_map(|rules| rules.priors.fire.iter().map(|&p| AdaptiveBit::with_prior(p, 60)));
+        let fire =
+            rules.iter().flat_map(|rules| rules.priors.fire.iter().map(|&p| AdaptiveBit::with_prior(p, 60)));
         Self {
             methods: vec![AdaptiveBit::EVEN; 36 * 8],
             constants: vec![AdaptiveBit::EVEN; N_CLASSES],
@@ -148,19 +148,25 @@ impl AtomCoder {
         Some(match Method::from_number(number)? {
             Method::Constant => {
                 let wanted = if let Some(PatchHeader::Constant(steps)) = header { *steps } else { 0 };
-                let difference = code_signed(coder, &mut self.constants, wanted.wrapping_sub(self.previous_constant));
+                let difference =
+                    code_signed(coder, &mut self.constants, wanted.wrapping_sub(self.previous_constant));
                 self.previous_constant = self.previous_constant.wrapping_add(difference);
                 PatchHeader::Constant(self.previous_constant)
             }
             Method::Network => {
-                let patch = if let Some(PatchHeader::Network(patch)) = header { Some(patch.as_ref()) } else { None };
+                let patch =
+                    if let Some(PatchHeader::Network(patch)) = header { Some(patch.as_ref()) } else { None };
                 PatchHeader::Network(Box::new(self.code_network(coder, patch)?))
             }
             method => PatchHeader::Pixels(method),
         })
     }
 
-    fn code_network<C: BitCoder>(&mut self, coder: &mut C, patch: Option<&NetworkPatch>) -> Option<NetworkPatch> {
+    fn code_network<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        patch: Option<&NetworkPatch>,
+    ) -> Option<NetworkPatch> {
         let rules = self.rules.take()?;
         let wanted = patch.map_or(0, |patch| i64::from(patch.scale) - i64::from(self.previous_scale));
         let scale = code_signed(coder, &mut self.scales, wanted).checked_add(i64::from(self.previous_scale));
@@ -191,7 +197,8 @@ impl AtomCoder {
         }
         if has_linear {
             let levels = patch.map_or(&[][..], |patch| &patch.code.linear);
-            let sizes = if has_latents { &rules.priors.linear_scale } else { &rules.priors.linear_only_scale };
+            let sizes =
+                if has_latents { &rules.priors.linear_scale } else { &rules.priors.linear_only_scale };
             code.linear = self.code_linear(coder, sizes, levels, i32::from(linear_step_log2));
         }
         NetworkPatch { scale, has_latents, has_linear, code }
@@ -212,7 +219,8 @@ impl AtomCoder {
                 continue;
             }
             let negative = rules.penalty == Penalty::Grad && self.signs.code(coder, level < 0);
-            let magnitude = ((i32::from(scale) + 4 * step_log2) / 2).clamp(0, N_MAGNITUDES as i32 - 1) as usize;
+            let magnitude =
+                ((i32::from(scale) + 4 * step_log2) / 2).clamp(0, N_MAGNITUDES as i32 - 1) as usize;
             let decisions = &mut self.levels[magnitude * N_CLASSES..][..N_CLASSES];
             coded.push((atom as u32, code_level(coder, decisions, level, negative)));
         }

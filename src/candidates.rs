@@ -8,7 +8,7 @@ use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::domain::round_shift;
 use crate::encode::Chunk;
-use crate::entropy::{BitCoder, CostRecorder};
+use crate::entropy::{BitCoder, CostCounter};
 use crate::error::Error;
 use crate::patch::{BLOCK, PatchGrid};
 use crate::sae::{Model, PatchCode};
@@ -141,7 +141,8 @@ impl<'a> Search<'a> {
                 values.clear();
                 self.grid.gather(&inpainted, patch, &mut values);
                 let most = values.iter().fold(0.0f64, |most, &v| most.max((v as f64).abs()));
-                let scale = patch_scale(most / brightest).filter(|&scale| self.base.multiplier(scale).is_some());
+                let scale =
+                    patch_scale(most / brightest).filter(|&scale| self.base.multiplier(scale).is_some());
                 self.scales.push(scale);
                 let Some(scale) = scale else { continue };
                 let factor = (-f64::from(scale) / 8.0).exp2() / brightest;
@@ -156,7 +157,8 @@ impl<'a> Search<'a> {
 
     /// Steps at scale 0 that make a sample of patches cheapest.
     fn choose_steps(&self) -> Result<NetworkRules, Error> {
-        let at_bound = |bounds: f64| (-(bounds * self.relative_bound).log2()).round().clamp(-64.0, 64.0) as i8;
+        let at_bound =
+            |bounds: f64| (-(bounds * self.relative_bound).log2()).round().clamp(-64.0, 64.0) as i8;
         let mut rules = NetworkRules {
             latent_step_log2: at_bound(LATENT_STEP_BOUNDS),
             linear_step_log2: at_bound(LINEAR_STEP_BOUNDS),
@@ -167,7 +169,8 @@ impl<'a> Search<'a> {
             return Ok(rules);
         }
         let n_samples = SAMPLES.min(self.patches.len());
-        let samples: Vec<usize> = (0..n_samples).map(|i| (2 * i + 1) * self.patches.len() / (2 * n_samples)).collect();
+        let samples: Vec<usize> =
+            (0..n_samples).map(|i| (2 * i + 1) * self.patches.len() / (2 * n_samples)).collect();
         let cost = |rules: &NetworkRules| self.total_cost(rules, &samples);
         let mut best = cost(&rules)?;
         // One patch does not say enough to search far.
@@ -198,8 +201,11 @@ impl<'a> Search<'a> {
         let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
         let mut headers = vec![unused; self.scales.len()];
         let nth: Vec<usize> = (0..self.patches.len()).collect();
-        let kinds: &[Kinds] =
-            if self.chunk.latents_only { &[Kinds::Latents] } else { &[Kinds::Both, Kinds::Latents, Kinds::Linear] };
+        let kinds: &[Kinds] = if self.chunk.latents_only {
+            &[Kinds::Latents]
+        } else {
+            &[Kinds::Both, Kinds::Latents, Kinds::Linear]
+        };
         for batch in nth.chunks(BATCH) {
             let mut best: Vec<Option<Guess>> = batch.iter().map(|_| None).collect();
             for &kinds in kinds {
@@ -277,7 +283,8 @@ impl<'a> Search<'a> {
             let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
             code.linear = self.model.quantize_linear(row, code.linear_step_log2, DEAD_ZONE);
             let step_log2 = i32::from(code.linear_step_log2);
-            code.linear.retain(|&(atom, _)| crate::atoms::linear_size(sizes[atom as usize], step_log2).is_some());
+            code.linear
+                .retain(|&(atom, _)| crate::atoms::linear_size(sizes[atom as usize], step_log2).is_some());
         }
         Ok(())
     }
@@ -301,7 +308,8 @@ impl<'a> Search<'a> {
                     for col in left..region.cols.min(left + BLOCK) {
                         let i = frame + (region.row + row) * self.grid.cols + region.col + col;
                         let value = i64::from(output[row * self.grid.patch.cols + col]);
-                        let position = round_shift(value * factor, shift).clamp(target.lowest, target.highest);
+                        let position =
+                            round_shift(value * factor, shift).clamp(target.lowest, target.highest);
                         let residual = round_shift(target.positions[i] - position, bits).unsigned_abs();
                         if residual == 0 || target.specials[i] != 0 {
                             zeros += ZERO_PIXEL;
@@ -344,8 +352,8 @@ fn inpaint(positions: &[i64], specials: &[u8]) -> Vec<i64> {
 
 /// Cost of a patch's header in 1/16 bit, before anything adapts.
 fn atom_cost(atoms: &AtomCoder, patch: &NetworkPatch) -> u64 {
-    let mut recorder = CostRecorder::default();
+    let mut counter = CostCounter::default();
     let header = PatchHeader::Network(Box::new(patch.clone()));
-    atoms.clone().code(&mut recorder, Some(&header), None, None);
-    recorder.cost() >> 12
+    atoms.clone().code(&mut counter, Some(&header), None, None);
+    counter.cost() >> 12
 }

@@ -1,6 +1,5 @@
 //! The encoder's search for a beam centre, about which frames are point-symmetric.
 
-use crate::patch::PatchGrid;
 use crate::symmetry::Centre;
 
 /// Edge, in pixels, of the coarsest picture of a frame on which the search starts.
@@ -18,21 +17,24 @@ struct Picture {
 
 /// The most convincing centre of a frame whose pixels are given as positions (`None` where special); `step` is the
 /// bound's step in positions. The caller finds out by coding whether it pays.
-pub(crate) fn find_centre(grid: &PatchGrid, positions: &[Option<i64>], step: i64) -> Centre {
+pub(crate) fn find_centre(rows: usize, cols: usize, positions: &[Option<i64>], step: i64) -> Centre {
     let values = positions.iter().map(|p| match p {
         Some(p) => (p.signum() as f64 * (1.0 + p.abs() as f64 / step as f64).ln()) as f32,
         None => f32::NAN,
     });
-    let full = Picture { rows: grid.rows, cols: grid.cols, values: values.collect() };
+    let full = Picture { rows, cols, values: values.collect() };
     let mut pyramid = vec![full];
-    while let Some(last) = pyramid.last().filter(|p| p.rows.max(p.cols) > COARSE_EDGE && p.rows.min(p.cols) >= 4) {
+    while let Some(last) =
+        pyramid.last().filter(|p| p.rows.max(p.cols) > COARSE_EDGE && p.rows.min(p.cols) >= 4)
+    {
         let half = last.halved();
         pyramid.push(half);
     }
     let mut best = pyramid[pyramid.len() - 1].search_everywhere();
     for picture in pyramid.iter().rev().skip(1) {
         // The centre of pixel (r, c) of the coarse picture is at (2r + ½, 2c + ½) of the finer one.
-        best = picture.refine(Centre { twice_row: best.twice_row * 2 + 4, twice_col: best.twice_col * 2 + 4 }, 4);
+        best = picture
+            .refine(Centre { twice_row: best.twice_row * 2 + 4, twice_col: best.twice_col * 2 + 4 }, 4);
     }
     let best = pyramid[0].refine(best, 2);
     pyramid[0].refine(best, 1)
@@ -73,7 +75,11 @@ impl Picture {
             }
         }
         let n_sampled = self.rows.div_ceil(stride) * self.cols.div_ceil(stride);
-        if (count as f64) < LEAST_OVERLAP / 2.0 * n_sampled as f64 { f64::INFINITY } else { sum / count as f64 }
+        if (count as f64) < LEAST_OVERLAP / 2.0 * n_sampled as f64 {
+            f64::INFINITY
+        } else {
+            sum / count as f64
+        }
     }
 
     /// Tries every half pixel.
@@ -115,7 +121,6 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::PatchShape;
 
     fn rings(rows: usize, cols: usize, row: f64, col: f64) -> Vec<Option<i64>> {
         (0..rows * cols)
@@ -130,8 +135,7 @@ mod tests {
     #[test]
     fn finds_the_centre_to_an_eighth_of_a_pixel() {
         for (rows, cols, row, col) in [(64, 64, 31.5, 31.5), (80, 96, 37.25, 51.5), (150, 130, 80.0, 60.75)] {
-            let grid = PatchGrid { rows, cols, patch: PatchShape { rows: 64, cols: 64 } };
-            let centre = find_centre(&grid, &rings(rows, cols, row, col), 64);
+            let centre = find_centre(rows, cols, &rings(rows, cols, row, col), 64);
             assert!((centre.twice_row as f64 / 8.0 - row).abs() <= 0.126, "{centre:?} for {row}");
             assert!((centre.twice_col as f64 / 8.0 - col).abs() <= 0.126, "{centre:?} for {col}");
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
 use crate::bound::{distance, within};
+use crate::candidates::find_candidates;
 use crate::decode::decode_payload;
 use crate::domain::exact_domains;
 use crate::elementwise;
-use crate::candidates::find_candidates;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
@@ -208,7 +208,10 @@ pub fn decompress_chunk(
     let model = header.model.map(|id| models.model(id)).transpose()?;
     if let (Some(model), Some(id)) = (&model, header.model) {
         if model.id() != id {
-            return Err(Error::invalid(format!("model {} was supplied for a stream that needs {id}", model.id())));
+            return Err(Error::invalid(format!(
+                "model {} was supplied for a stream that needs {id}",
+                model.id()
+            )));
         }
     }
     let decoded = decode(&header, payload, model.as_ref(), backend)?;

@@ -37,7 +37,8 @@ pub(crate) fn decode_payload(
     let n_patches = rules.frames.grid.n_patches();
     for frame in 0..n_frames {
         let given = planner.given(&headers, frame)?;
-        let methods: Vec<Method> = headers[frame * n_patches..][..n_patches].iter().map(PatchHeader::method).collect();
+        let methods: Vec<Method> =
+            headers[frame * n_patches..][..n_patches].iter().map(PatchHeader::method).collect();
         frame_coder.code_frame(&mut coder, &FramePlan { methods: &methods, given }, None, None);
         if coder.overrun() {
             return Err(Error::corrupt(format!("pixels of frame {frame} run past the end of the stream")));
@@ -58,7 +59,8 @@ fn decode_headers(
     model: Option<&Arc<Model>>,
 ) -> Result<Vec<PatchHeader>, Error> {
     let n_patches = rules.frames.grid.n_patches();
-    let mut atoms = AtomCoder::new(rules.network.zip(model).map(|(network, model)| atom_rules(&network, model)));
+    let mut atoms =
+        AtomCoder::new(rules.network.zip(model).map(|(network, model)| atom_rules(&network, model)));
     let mut coder = RangeDecoder::new(body);
     let mut headers: Vec<PatchHeader> = Vec::new();
     for index in 0..n_frames * n_patches {
@@ -67,7 +69,11 @@ fn decode_headers(
         let header = atoms.code(&mut coder, None, left, before);
         match header {
             Some(header) if !coder.overrun() => headers.push(header),
-            _ => return Err(Error::corrupt(format!("header of patch {index} is not one that an encoder writes"))),
+            _ => {
+                return Err(Error::corrupt(format!(
+                    "header of patch {index} is not one that an encoder writes"
+                )));
+            }
         }
     }
     Ok(headers)
@@ -98,7 +104,11 @@ pub(crate) struct FramePlanner<'a> {
 }
 
 impl<'a> FramePlanner<'a> {
-    pub(crate) fn new(rules: &'a PayloadRules, model: Option<&'a Arc<Model>>, backend: &'a dyn Backend) -> Self {
+    pub(crate) fn new(
+        rules: &'a PayloadRules,
+        model: Option<&'a Arc<Model>>,
+        backend: &'a dyn Backend,
+    ) -> Self {
         let n_pixels = rules.frames.grid.rows * rules.frames.grid.cols;
         Self {
             frames: &rules.frames,
@@ -127,7 +137,10 @@ impl<'a> FramePlanner<'a> {
                     if !self.batch.contains(&index) {
                         self.decode_batch(headers, index)?;
                     }
-                    let nth = headers[self.batch.start..index].iter().filter(|h| h.method() == Method::Network).count();
+                    let nth = headers[self.batch.start..index]
+                        .iter()
+                        .filter(|h| h.method() == Method::Network)
+                        .count();
                     self.place(patch, nth, header.scale)?;
                 }
             }
@@ -145,7 +158,8 @@ impl<'a> FramePlanner<'a> {
 
     /// Runs the network on the next patches that use it.
     fn decode_batch(&mut self, headers: &[PatchHeader], first: usize) -> Result<(), Error> {
-        let model = self.model.ok_or_else(|| Error::corrupt("network patch in a stream that names no model"))?;
+        let model =
+            self.model.ok_or_else(|| Error::corrupt("network patch in a stream that names no model"))?;
         let mut codes = Vec::new();
         let mut end = first;
         for header in &headers[first..] {
@@ -165,8 +179,8 @@ impl<'a> FramePlanner<'a> {
     /// Puts the `nth` output of the batch into the frame, as positions.
     fn place(&mut self, patch: usize, nth: usize, scale: i32) -> Result<(), Error> {
         let multiplier = self.network.and_then(|network| network.multiplier(scale));
-        let (factor, shift) =
-            multiplier.ok_or_else(|| Error::corrupt(format!("patch scale of {scale} is out of the network's reach")))?;
+        let (factor, shift) = multiplier
+            .ok_or_else(|| Error::corrupt(format!("patch scale of {scale} is out of the network's reach")))?;
         let half = if shift > 0 { 1i64 << (shift - 1) } else { 0 };
         let grid = self.frames.grid;
         let region = grid.region(patch);

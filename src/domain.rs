@@ -220,14 +220,19 @@ mod tests {
             let domain = Domain { element, scale: Scale::Linear { step: 3.0 }, fraction_bits: 2 };
             for value in [0.0, 1.0, 7.0, 100.0] {
                 let position = domain.position(number_bits(element, value)).unwrap();
-                assert!((number(element, domain.value_bits(position)) - value).abs() <= 0.5, "{}", element.name());
+                assert!(
+                    (number(element, domain.value_bits(position)) - value).abs() <= 0.5,
+                    "{}",
+                    element.name()
+                );
             }
         }
     }
 
     #[test]
     fn special_values_have_no_position() {
-        let domain = Domain { element: ElementType::F32, scale: Scale::Linear { step: 1.0 }, fraction_bits: 6 };
+        let domain =
+            Domain { element: ElementType::F32, scale: Scale::Linear { step: 1.0 }, fraction_bits: 6 };
         for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0] {
             assert_eq!(domain.position(u64::from(special.to_bits())), None);
         }

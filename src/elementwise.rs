@@ -19,8 +19,12 @@ macro_rules! for_number_type {
             (ElementClass::Signed, 2) => $body!(i16, |bits| bits as i16, |n| u64::from(n as u16)),
             (ElementClass::Signed, 4) => $body!(i32, |bits| bits as i32, |n| u64::from(n as u32)),
             (ElementClass::Signed, _) => $body!(i64, |bits| bits as i64, |n| n as u64),
-            (ElementClass::Float, 2) => $body!(f16, |bits| f16::from_bits(bits as u16), |n| u64::from(n.to_bits())),
-            (ElementClass::Float, 4) => $body!(f32, |bits| f32::from_bits(bits as u32), |n| u64::from(n.to_bits())),
+            (ElementClass::Float, 2) => {
+                $body!(f16, |bits| f16::from_bits(bits as u16), |n| u64::from(n.to_bits()))
+            }
+            (ElementClass::Float, 4) => {
+                $body!(f32, |bits| f32::from_bits(bits as u32), |n| u64::from(n.to_bits()))
+            }
             (ElementClass::Float, _) => $body!(f64, |bits| f64::from_bits(bits), |n| n.to_bits()),
         }
     };

@@ -6,11 +6,11 @@ use crate::atoms::{AtomCoder, PatchHeader};
 use crate::candidates::NetworkCandidates;
 use crate::centre::find_centre;
 use crate::decode::{FramePlanner, atom_rules};
-use crate::entropy::{CostRecorder, RangeEncoder};
+use crate::entropy::{BitCoder, CostCounter, RangeEncoder};
 use crate::error::Error;
 use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
 use crate::options::Effort;
-use crate::patch::PatchGrid;
+use crate::patch::{BLOCK, PatchGrid};
 use crate::sae::{Model, backend::Backend};
 use crate::stream::payload::{PayloadRules, default_patch};
 use crate::symmetry::Centre;
@@ -19,12 +19,15 @@ use crate::target::Target;
 /// Frames on which the centre of symmetry is tried.
 const SAMPLE_FRAMES: usize = 3;
 
+/// Largest edge of the part of a frame on which the centre is tried.
+const SAMPLE_EDGE: usize = 128;
+
 /// After this many frames with one method clearly cheaper, the other is tried only every so often.
 const SETTLED_AFTER: usize = 6;
 const TRY_AGAIN_EVERY: usize = 8;
 
-/// Patches that cost more than this share of their raw bits are also tried as stored bit patterns.
-const LOSSLESS_TRIAL_SHARE: f64 = 0.5;
+/// Patches that cost more than this percentage of their raw bits are also tried as stored bit patterns.
+const LOSSLESS_TRIAL_PERCENT: u64 = 60;
 
 /// A chunk to encode.
 pub(crate) struct Chunk<'a> {
@@ -46,11 +49,8 @@ pub(crate) struct Coded {
 
 impl Chunk<'_> {
     /// Encodes without a network, then with it where there are candidates, and keeps the shorter.
-    pub(crate) fn encode(
-        &mut self,
-        candidates: Option<&NetworkCandidates>,
-    ) -> Result<Coded, Error> {
-        let centre = self.choose_centre()?;
+    pub(crate) fn encode(&mut self, candidates: Option<&NetworkCandidates>) -> Result<Coded, Error> {
+        let centre = self.choose_centre();
         let mut without = None;
         if !self.latents_only {
             without = Some(self.encode_exactly(centre, None)?);
@@ -104,52 +104,84 @@ impl Chunk<'_> {
         }
     }
 
-    /// A centre of symmetry, if coding a few frames with it is cheaper than without.
-    fn choose_centre(&self) -> Result<Option<Centre>, Error> {
-        if self.rows < 8 || self.cols < 8 || self.latents_only {
-            return Ok(None);
+    /// A centre of symmetry, if coding a sample with it is cheaper than without.
+    fn choose_centre(&self) -> Option<Centre> {
+        if self.rows < BLOCK || self.cols < BLOCK || self.latents_only {
+            return None;
         }
-        let rules = self.rules(None, None);
-        let n_pixels = self.rows * self.cols;
-        let samples: Vec<usize> = (0..SAMPLE_FRAMES.min(self.n_frames))
-            .map(|i| (2 * i + 1) * self.n_frames / (2 * SAMPLE_FRAMES.min(self.n_frames)))
-            .collect();
-        let middle = samples[samples.len() / 2] * n_pixels;
-        let positions: Vec<Option<i64>> = (middle..middle + n_pixels)
-            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i]))
-            .collect();
-        let found = find_centre(&rules.frames.grid, &positions, self.target.domain.step_positions());
-        let mut best = (self.sample_cost(&samples, None), None);
-        for centre in [Centre::of_frame(self.rows, self.cols), found] {
-            let cost = self.sample_cost(&samples, Some(centre));
+        let n_samples = SAMPLE_FRAMES.min(self.n_frames);
+        let frames: Vec<usize> =
+            (0..n_samples).map(|i| (2 * i + 1) * self.n_frames / (2 * n_samples)).collect();
+        let found = self.find_centre(frames[n_samples / 2]);
+        let middle = Centre::of_frame(self.rows, self.cols);
+        let sample = self.sample(&frames, found);
+        let without = [Method::Grid, Method::Aligned].map(|method| (sample.cost(method, None), method));
+        let (cost, method) = if without[0].0 <= without[1].0 { without[0] } else { without[1] };
+        let mut best = (cost, None);
+        for centre in [found, middle].into_iter().take(if found == middle { 1 } else { 2 }) {
+            let cost = sample.cost(method, Some(centre));
             if cost < best.0 {
                 best = (cost, Some(centre));
             }
-            if found == centre {
-                break;
-            }
         }
-        Ok(best.1)
+        best.1
     }
 
-    fn sample_cost(&self, samples: &[usize], centre: Option<Centre>) -> u64 {
-        let rules = self.rules(centre, None);
-        let mut recorder = CostRecorder::default();
+    fn find_centre(&self, frame: usize) -> Centre {
         let n_pixels = self.rows * self.cols;
-        let method = if self.target.epsilon == 0.0 { Method::Grid } else { Method::Aligned };
-        let mut total = 0;
-        for method in [method, Method::Grid] {
-            let mut coder = FrameCoder::new(rules.frames.clone());
-            let methods = vec![method; rules.frames.grid.n_patches()];
-            recorder.clear();
-            for &frame in samples {
-                let target = self.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
-                coder.code_frame(&mut recorder, &FramePlan { methods: &methods, given: &[] }, Some(&target), None);
-            }
-            let cost = crate::entropy::BitCoder::cost(&recorder);
-            total = if total == 0 { cost } else { cost.min(total) };
+        let pixels = frame * n_pixels..(frame + 1) * n_pixels;
+        let positions: Vec<Option<i64>> =
+            pixels.map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i])).collect();
+        find_centre(self.rows, self.cols, &positions, self.target.domain.step_positions())
+    }
+
+    /// Some frames, or of large ones the part around a centre.
+    fn sample(&self, frames: &[usize], centre: Centre) -> Sample {
+        let cut = |edge: usize, twice_centre: i64| {
+            let length = edge.min(SAMPLE_EDGE);
+            let start = (twice_centre / 8 - length as i64 / 2).clamp(0, (edge - length) as i64) as usize;
+            (start, length)
+        };
+        let (top, rows) = cut(self.rows, centre.twice_row);
+        let (left, cols) = cut(self.cols, centre.twice_col);
+        let pixels = frames.iter().flat_map(|frame| {
+            (top..top + rows).flat_map(move |row| {
+                let start = (frame * self.rows + row) * self.cols + left;
+                start..start + cols
+            })
+        });
+        let target = self.target.select(pixels);
+        let mut rules = self.rules(None, None).frames;
+        rules.grid = PatchGrid { rows, cols, patch: default_patch(rows, cols) };
+        Sample { rules, target, top: top as i64, left: left as i64 }
+    }
+}
+
+/// A part of a chunk on which choices are tried.
+struct Sample {
+    rules: FrameRules,
+    target: Target,
+    top: i64,
+    left: i64,
+}
+
+impl Sample {
+    /// Cost of all frames by one method, in 1/65536 bit. `centre` is that of whole frames.
+    fn cost(&self, method: Method, centre: Option<Centre>) -> u64 {
+        let centre = centre.map(|centre| Centre {
+            twice_row: centre.twice_row - 8 * self.top,
+            twice_col: centre.twice_col - 8 * self.left,
+        });
+        let mut coder = FrameCoder::new(FrameRules { centre, ..self.rules.clone() });
+        let methods = vec![method; self.rules.grid.n_patches()];
+        let n_pixels = self.rules.grid.rows * self.rules.grid.cols;
+        let mut counter = CostCounter::default();
+        let plan = FramePlan { methods: &methods, given: &[] };
+        for start in (0..self.target.bits.len()).step_by(n_pixels) {
+            let target = self.target.frame(start..start + n_pixels);
+            coder.code_frame(&mut counter, &plan, Some(&target), None);
         }
-        total
+        counter.cost()
     }
 }
 
@@ -163,7 +195,6 @@ struct ChunkEncoder<'a> {
     atoms: AtomCoder,
     header_body: RangeEncoder,
     pixel_body: RangeEncoder,
-    recorder: CostRecorder,
     /// Headers of the frame before, for contexts.
     previous: Vec<PatchHeader>,
     given: Vec<i64>,
@@ -186,7 +217,6 @@ impl<'a> ChunkEncoder<'a> {
             atoms: AtomCoder::new(network.map(|(candidates, model)| atom_rules(&candidates.rules, model))),
             header_body: RangeEncoder::new(),
             pixel_body: RangeEncoder::new(),
-            recorder: CostRecorder::default(),
             previous: Vec::new(),
             given: vec![0; chunk.rows * chunk.cols],
             settled_for: 0,
@@ -223,11 +253,11 @@ impl<'a> ChunkEncoder<'a> {
     /// Chooses a method for each patch of a frame and writes its pixels.
     fn choose(&mut self, frame: usize) -> Vec<PatchHeader> {
         let n_patches = self.rules.frames.grid.n_patches();
-        let mut chosen: Vec<Option<PatchHeader>> = (0..n_patches).map(|patch| self.constant(frame, patch)).collect();
+        let mut chosen: Vec<Option<PatchHeader>> =
+            (0..n_patches).map(|patch| self.constant(frame, patch)).collect();
         let mut best = vec![u64::MAX; n_patches];
         let trials = self.trials(frame);
         let n_trials = trials.len();
-        let mut last_methods = Vec::new();
         for trial in trials {
             let headers: Vec<PatchHeader> = (0..n_patches)
                 .map(|patch| match &chosen[patch] {
@@ -248,13 +278,35 @@ impl<'a> ChunkEncoder<'a> {
             } else {
                 chosen = headers.into_iter().map(Some).collect();
             }
-            last_methods = methods;
         }
-        let _ = last_methods;
+        self.try_lossless(frame, &mut chosen, &mut best);
         let chosen: Vec<PatchHeader> = chosen.into_iter().flatten().collect();
         self.learn_favourite(&chosen, n_trials);
         self.write(frame, &chosen);
         chosen
+    }
+
+    /// Stores the bit patterns of patches where that is cheaper: those that no prediction describes.
+    fn try_lossless(&mut self, frame: usize, chosen: &mut [Option<PatchHeader>], best: &mut [u64]) {
+        let grid = self.rules.frames.grid;
+        let raw_cost = |patch: usize| {
+            let region = grid.region(patch);
+            ((region.rows * region.cols) as u64 * u64::from(self.chunk.target.domain.element.bits())) << 16
+        };
+        let costly = |patch: usize, cost: u64| {
+            cost != u64::MAX && cost > raw_cost(patch) / 100 * LOSSLESS_TRIAL_PERCENT
+        };
+        if !best.iter().enumerate().any(|(patch, &cost)| costly(patch, cost)) {
+            return;
+        }
+        let methods = vec![Method::Lossless; best.len()];
+        let costs = self.price(frame, &methods);
+        for (patch, cost) in costs.into_iter().enumerate() {
+            if best[patch] != u64::MAX && cost < best[patch] {
+                best[patch] = cost;
+                chosen[patch] = Some(PatchHeader::Pixels(Method::Lossless));
+            }
+        }
     }
 
     /// Methods to try on this frame, each on all patches at once.
@@ -275,9 +327,6 @@ impl<'a> ChunkEncoder<'a> {
         };
         if self.candidates.is_some() {
             trials.push(Method::Network);
-        }
-        if self.rules.frames.specials.is_some() && frame.is_multiple_of(TRY_AGAIN_EVERY) {
-            trials.push(Method::Lossless);
         }
         trials
     }
@@ -308,7 +357,8 @@ impl<'a> ChunkEncoder<'a> {
         let steps = crate::domain::round_shift(target.positions[first], bits);
         let position = steps << bits;
         let all = (region.row..region.row + region.rows).all(|row| {
-            let pixels = start + row * grid.cols + region.col..start + row * grid.cols + region.col + region.cols;
+            let pixels =
+                start + row * grid.cols + region.col..start + row * grid.cols + region.col + region.cols;
             pixels.into_iter().all(|i| {
                 target.specials[i] == 0
                     && (target.positions[i] - position).abs() <= target.domain.step_positions()
@@ -330,9 +380,9 @@ impl<'a> ChunkEncoder<'a> {
         let target = self.chunk.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
         let mut costs = vec![0; methods.len()];
         self.frame_coder.mark();
-        self.recorder.clear();
+        let mut counter = CostCounter::default();
         let plan = FramePlan { methods, given: &self.given };
-        self.frame_coder.code_frame(&mut self.recorder, &plan, Some(&target), Some(&mut costs));
+        self.frame_coder.code_frame(&mut counter, &plan, Some(&target), Some(&mut costs));
         self.frame_coder.undo();
         self.frame_coder.unreachable.clear();
         costs
@@ -340,9 +390,9 @@ impl<'a> ChunkEncoder<'a> {
 
     fn header_cost(&self, header: &PatchHeader) -> u64 {
         let PatchHeader::Network(_) = header else { return 1 << 15 };
-        let mut recorder = CostRecorder::default();
-        self.atoms.clone().code(&mut recorder, Some(header), Some(Method::Network), Some(Method::Network));
-        crate::entropy::BitCoder::cost(&recorder)
+        let mut counter = CostCounter::default();
+        self.atoms.clone().code(&mut counter, Some(header), Some(Method::Network), Some(Method::Network));
+        counter.cost()
     }
 
     fn learn_favourite(&mut self, chosen: &[PatchHeader], n_trials: usize) {

@@ -5,7 +5,7 @@ use crate::entropy::{
     AdaptiveBit, BitCoder, ContextMixer, EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol,
 };
 use crate::patch::{BLOCK, PatchGrid, Region};
-use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, PredictorErrors, Predictions, recent_errors};
+use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, PredictorErrors, recent_errors};
 use crate::symmetry::Centre;
 
 /// How a patch is coded. The numbers stand in the stream.
@@ -27,7 +27,9 @@ pub(crate) enum Method {
 impl Method {
     /// Inverse of the number in the stream.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Constant, Self::Grid, Self::Aligned, Self::Network, Self::Lossless].get(number as usize).copied()
+        [Self::Constant, Self::Grid, Self::Aligned, Self::Network, Self::Lossless]
+            .get(number as usize)
+            .copied()
     }
 }
 
@@ -118,7 +120,8 @@ impl FrameCoder {
     pub(crate) fn new(rules: FrameRules) -> Self {
         let n_pixels = rules.grid.rows * rules.grid.cols;
         let blocks_across = rules.grid.across() * rules.grid.patch.cols.div_ceil(BLOCK);
-        let blocks_down = rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
+        let blocks_down =
+            rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
         Self {
             mixers: [None, None, None],
             block_flags: vec![AdaptiveBit::EVEN; 3 * 16 * 3 * 2],
@@ -179,7 +182,11 @@ impl FrameCoder {
     /// Bit patterns of the current frame's pixels.
     pub(crate) fn reconstruction(&self, out: &mut Vec<u64>) {
         out.extend((0..self.positions.len()).map(|i| {
-            if self.exact[i] != 0 { self.exact_bits[i] } else { self.rules.domain.value_bits(self.positions[i]) }
+            if self.exact[i] != 0 {
+                self.exact_bits[i]
+            } else {
+                self.rules.domain.value_bits(self.positions[i])
+            }
         }));
     }
 
@@ -222,7 +229,8 @@ impl FrameCoder {
     /// Block of a pixel: (row, column) among the blocks of the frame, counted patch by patch.
     fn block_index(&self, region: &Region, patch: usize, band: usize, block: usize) -> usize {
         let patch_blocks = self.rules.grid.patch.cols.div_ceil(BLOCK);
-        let down = region.row / self.rules.grid.patch.rows * self.rules.grid.patch.rows.div_ceil(BLOCK) + band / BLOCK;
+        let down = region.row / self.rules.grid.patch.rows * self.rules.grid.patch.rows.div_ceil(BLOCK)
+            + band / BLOCK;
         down * self.blocks_across + patch % self.rules.grid.across() * patch_blocks + block
     }
 
@@ -282,8 +290,16 @@ impl FrameCoder {
         let Some(centre) = &self.rules.centre else { return 0 };
         let grid = &self.rules.grid;
         let mut known = 0;
-        for (row, col) in [(0, 0), (0, area.cols - 1), (area.rows - 1, 0), (area.rows - 1, area.cols - 1), (area.rows / 2, area.cols / 2)] {
-            let Some(point) = centre.mirror(area.row + row, area.col + col, grid.rows, grid.cols) else { continue };
+        for (row, col) in [
+            (0, 0),
+            (0, area.cols - 1),
+            (area.rows - 1, 0),
+            (area.rows - 1, area.cols - 1),
+            (area.rows / 2, area.cols / 2),
+        ] {
+            let Some(point) = centre.mirror(area.row + row, area.col + col, grid.rows, grid.cols) else {
+                continue;
+            };
             // The band itself is not decoded yet.
             if point.index / grid.cols >= area.row {
                 continue;
@@ -442,7 +458,9 @@ impl FrameCoder {
         let known = self.rules.specials.as_ref().and_then(|patterns| patterns.get(usize::from(number)));
         self.exact_bits[i] = match known {
             Some(&pattern) => pattern,
-            None => code_bits(coder, target.map_or(0, |target| target.bits[i]), self.rules.domain.element.bits()),
+            None => {
+                code_bits(coder, target.map_or(0, |target| target.bits[i]), self.rules.domain.element.bits())
+            }
         };
         self.exact[i] = number + 1;
         true
@@ -453,11 +471,16 @@ impl FrameCoder {
         let element = self.rules.domain.element;
         let unused = 64 - element.bits();
         let previous = if i > 0 {
-            if self.exact[i - 1] != 0 { self.exact_bits[i - 1] } else { self.rules.domain.value_bits(self.positions[i - 1]) }
+            if self.exact[i - 1] != 0 {
+                self.exact_bits[i - 1]
+            } else {
+                self.rules.domain.value_bits(self.positions[i - 1])
+            }
         } else {
             0
         };
-        let difference = target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
+        let difference =
+            target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
         let zigzag = (difference << 1 ^ difference >> 63) as u64;
         let activity = (64 - self.errors[i.saturating_sub(1)].unsigned_abs().leading_zeros() as usize) / 9;
         let decisions = &mut self.lossless[activity * EXP_GOLOMB_DECISIONS..][..EXP_GOLOMB_DECISIONS];
@@ -465,7 +488,8 @@ impl FrameCoder {
         let zigzag = code_halves(coder, decisions, zigzag);
         let difference = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
         let bits = previous.wrapping_add(difference as u64) & (u64::MAX >> unused);
-        let position = self.rules.domain.position(bits).unwrap_or(0).clamp(self.rules.lowest, self.rules.highest);
+        let position =
+            self.rules.domain.position(bits).unwrap_or(0).clamp(self.rules.lowest, self.rules.highest);
         self.settle(i, position, 0, 0);
         self.errors[i] = difference;
         self.exact_bits[i] = bits;
@@ -548,7 +572,11 @@ impl FrameCoder {
             (moved.clamp(-MAX_POSITION, MAX_POSITION), residual)
         };
         self.positions[i] = position;
-        let reference = if method == Method::Network || method == Method::Aligned { prediction } else { contexts.exact_prediction };
+        let reference = if method == Method::Network || method == Method::Aligned {
+            prediction
+        } else {
+            contexts.exact_prediction
+        };
         self.errors[i] = (position - reference).clamp(-MAX_ERROR, MAX_ERROR);
         self.residuals[i] = residual.clamp(-3, 3) as i8;
         self.mirrored[i] = mirrored.map_or(position, |mirrored| mirrored.here);
@@ -656,11 +684,8 @@ impl FrameCoder {
         let bits = self.rules.domain.fraction_bits;
         let step = self.rules.domain.step_positions();
         let exact = blend.position.clamp(self.rules.lowest, self.rules.highest);
-        let prediction = if method == Method::Grid {
-            crate::domain::round_shift(exact, bits) << bits
-        } else {
-            exact
-        };
+        let prediction =
+            if method == Method::Grid { crate::domain::round_shift(exact, bits) << bits } else { exact };
         let fraction = (((exact - prediction) * 6 + 3 * step) >> bits).clamp(0, 5) as u32;
         let activity = bucket(self.activity(i, row, col), bits);
         let spread = bucket(blend.spread, bits);
@@ -668,7 +693,10 @@ impl FrameCoder {
         let mirror_error = mirror.map_or(0, |index| 1 + bucket(self.errors[index].abs() * 2, bits).min(18));
         let (w, n, nonzero) = self.causal_residuals(i, row, col);
         let pattern = if method == Method::Grid {
-            u32::from(at.w != 0) | u32::from(at.n != 0) << 1 | u32::from(at.nw != 0) << 2 | u32::from(at.ne != 0) << 3
+            u32::from(at.w != 0)
+                | u32::from(at.n != 0) << 1
+                | u32::from(at.nw != 0) << 2
+                | u32::from(at.ne != 0) << 3
         } else {
             nonzero
         };

@@ -6,16 +6,16 @@
 
 mod array;
 mod atoms;
+mod bound;
 mod candidates;
 mod centre;
 pub mod cd_values;
 mod codec;
 mod decode;
+mod domain;
 mod elementwise;
 mod encode;
 mod entropy;
-mod bound;
-mod domain;
 mod error;
 mod frame;
 mod limits;

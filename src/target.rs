@@ -43,7 +43,8 @@ impl ValueRange {
             }
             let value = number(element, pattern);
             if value.is_finite() {
-                let (least, greatest) = range.map_or((value, value), |r| (r.least.min(value), r.greatest.max(value)));
+                let (least, greatest) =
+                    range.map_or((value, value), |r| (r.least.min(value), r.greatest.max(value)));
                 range = Some(Self { least, greatest });
             }
         }
@@ -75,7 +76,8 @@ impl Target {
             return None;
         }
         let room = (MAX_POSITION as f64 / 2.0 / steps.max(1.0)).log2().floor() as u32;
-        let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits: FRACTION_BITS.min(room) };
+        let domain =
+            Domain { element, scale: Scale::Linear { step }, fraction_bits: FRACTION_BITS.min(room) };
         Some(Self::new(domain, bits, epsilon, options))
     }
 
@@ -91,7 +93,9 @@ impl Target {
         for (i, &pattern) in bits.iter().enumerate() {
             match domain.position(pattern) {
                 // Fill and mask values are exact wherever the grid may put their neighbours.
-                Some(position) if options.fill_value != Some(pattern) && options.mask_value != Some(pattern) => {
+                Some(position)
+                    if options.fill_value != Some(pattern) && options.mask_value != Some(pattern) =>
+                {
                     positions[i] = position;
                 }
                 _ => specials[i] = 1,
@@ -139,6 +143,20 @@ impl Target {
         self.lowest = lowest >> bits << bits;
         self.highest = (highest + step - 1) >> bits << bits;
         self.patterns = self.specials.iter().any(|&special| special != 0).then_some(patterns);
+    }
+
+    /// Some of the pixels, in the given order.
+    pub(crate) fn select(&self, pixels: impl Iterator<Item = usize> + Clone) -> Self {
+        Self {
+            domain: self.domain,
+            bits: pixels.clone().map(|i| self.bits[i]).collect(),
+            positions: pixels.clone().map(|i| self.positions[i]).collect(),
+            specials: pixels.map(|i| self.specials[i]).collect(),
+            patterns: self.patterns.clone(),
+            epsilon: self.epsilon,
+            lowest: self.lowest,
+            highest: self.highest,
+        }
     }
 
     /// One frame of the chunk.

@@ -10,7 +10,7 @@ const HALF: u16 = 1 << 15;
 pub(crate) const EXP_GOLOMB_DECISIONS: usize = 65;
 
 /// Class of a value: the bits of `value + 1` below its leading one.
-pub(crate) fn exp_golomb_class(value: u64) -> u32 {
+fn exp_golomb_class(value: u64) -> u32 {
     value.saturating_add(1).ilog2()
 }
 
@@ -37,7 +37,12 @@ pub(crate) fn code_exp_golomb<C: BitCoder>(coder: &mut C, decisions: &mut [Adapt
 }
 
 /// Codes one of 2^`n_bits` symbols as the path through a binary tree; `nodes` has 2^`n_bits` entries.
-pub(crate) fn code_symbol<C: BitCoder>(coder: &mut C, nodes: &mut [AdaptiveBit], symbol: u32, n_bits: u32) -> u32 {
+pub(crate) fn code_symbol<C: BitCoder>(
+    coder: &mut C,
+    nodes: &mut [AdaptiveBit],
+    symbol: u32,
+    n_bits: u32,
+) -> u32 {
     let mut node = 1;
     for shift in (0..n_bits).rev() {
         let bit = nodes[node].code(coder, symbol >> shift & 1 != 0);

@@ -65,7 +65,13 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
 
     /// Codes a bit under one context of each table (taken modulo the table's size) and one set of weights.
     #[inline]
-    pub(crate) fn code<C: BitCoder>(&mut self, coder: &mut C, contexts: &[u32; N], set: usize, bit: bool) -> bool {
+    pub(crate) fn code<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        contexts: &[u32; N],
+        set: usize,
+        bit: bool,
+    ) -> bool {
         let mask = (1u32 << self.table_bits) - 1;
         let mut logits = [BIAS; N_PLUS_1];
         let mut indices = [0u32; N];

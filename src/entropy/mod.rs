@@ -11,7 +11,6 @@ mod mixer;
 mod range_coder;
 
 pub(crate) use adaptive::AdaptiveBit;
-pub(crate) use binarize::{EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol, exp_golomb_class};
-pub(crate) use logistic::squash;
+pub(crate) use binarize::{EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol};
 pub(crate) use mixer::ContextMixer;
-pub(crate) use range_coder::{BitCoder, CostRecorder, RangeDecoder, RangeEncoder};
+pub(crate) use range_coder::{BitCoder, CostCounter, RangeDecoder, RangeEncoder};

@@ -21,10 +21,8 @@ pub(crate) trait BitCoder {
 }
 
 /// Writes bits.
-#[derive(Default)]
 pub(crate) struct RangeEncoder {
     low: u64,
-    /// Range minus one word's meaning: 0 stands for the initial 2⁶⁴.
     range: u64,
     bytes: Vec<u8>,
 }
@@ -32,11 +30,6 @@ pub(crate) struct RangeEncoder {
 impl RangeEncoder {
     pub(crate) fn new() -> Self {
         Self { low: 0, range: u64::MAX, bytes: Vec::new() }
-    }
-
-    /// Bytes written so far, without the interval's tail.
-    pub(crate) fn n_bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     fn carry(&mut self) {
@@ -143,33 +136,16 @@ impl BitCoder for RangeDecoder<'_> {
     }
 }
 
-/// Keeps bits with their probabilities and counts their cost, to be written later or thrown away.
+/// Counts what bits would cost, and writes nothing.
 #[derive(Default)]
-pub(crate) struct CostRecorder {
-    bits: Vec<(u16, bool)>,
+pub(crate) struct CostCounter {
     cost: u64,
 }
 
-impl CostRecorder {
-    /// Writes everything that was recorded.
-    pub(crate) fn replay(&self, encoder: &mut RangeEncoder) {
-        for &(p1, bit) in &self.bits {
-            encoder.code(bit, p1);
-        }
-    }
-
-    /// Forgets everything, keeping the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bits.clear();
-        self.cost = 0;
-    }
-}
-
-impl BitCoder for CostRecorder {
+impl BitCoder for CostCounter {
     #[inline]
     fn code(&mut self, bit: bool, p1: u16) -> bool {
         self.cost += bit_cost(if bit { u32::from(p1) } else { 65536 - u32::from(p1) });
-        self.bits.push((p1, bit));
         bit
     }
 
@@ -238,7 +214,8 @@ mod tests {
 
     #[test]
     fn improbable_bits_survive_long_carries() {
-        let bits: Vec<(bool, u16)> = (0..5000).map(|i| (i % 97 == 0, if i % 2 == 0 { 1 } else { 65535 })).collect();
+        let bits: Vec<(bool, u16)> =
+            (0..5000).map(|i| (i % 97 == 0, if i % 2 == 0 { 1 } else { 65535 })).collect();
         let mut encoder = RangeEncoder::new();
         for &(bit, p1) in &bits {
             encoder.code(bit, p1);

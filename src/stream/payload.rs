@@ -30,9 +30,8 @@ pub(crate) struct NetworkRules {
 }
 
 /// 2^(i/8) in Q30, rounded.
-static EIGHTH_OCTAVES: [u32; 8] = [
-    1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188,
-];
+static EIGHTH_OCTAVES: [u32; 8] =
+    [1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188];
 
 impl NetworkRules {
     /// Integer multiplier and right shift (0 to 62) that take Q30 values of a patch of this scale to positions.
@@ -109,7 +108,10 @@ impl PayloadRules {
     }
 
     /// Reads the parameters; returns them with the body of the patch headers and that of the pixels.
-    pub(crate) fn parse<'a>(stream: &StreamHeader, payload: &'a [u8]) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
+    pub(crate) fn parse<'a>(
+        stream: &StreamHeader,
+        payload: &'a [u8],
+    ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
         if flags & !(HAS_SPECIALS | HAS_CENTRE | HAS_NETWORK | LATENTS_ONLY | ORDERED) != 0 {
@@ -122,8 +124,10 @@ impl PayloadRules {
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
         let patch = parse_patch(&mut reader, rows, cols)?;
-        let centre = if flags & HAS_CENTRE != 0 { Some(parse_centre(&mut reader, rows, cols)?) } else { None };
-        let specials = if flags & HAS_SPECIALS != 0 { Some(parse_specials(&mut reader, &domain)?) } else { None };
+        let centre =
+            if flags & HAS_CENTRE != 0 { Some(parse_centre(&mut reader, rows, cols)?) } else { None };
+        let specials =
+            if flags & HAS_SPECIALS != 0 { Some(parse_specials(&mut reader, &domain)?) } else { None };
         let network = if flags & HAS_NETWORK != 0 { Some(parse_network(&mut reader)?) } else { None };
         let header_bytes = reader.varint()?;
         let header_bytes = usize::try_from(header_bytes).unwrap_or(usize::MAX);
@@ -144,7 +148,9 @@ impl PayloadRules {
 fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Result<Domain, Error> {
     let fraction_bits = u32::from(reader.u8()?);
     if fraction_bits > MAX_FRACTION_BITS {
-        return Err(Error::corrupt(format!("{fraction_bits} fraction bits: at most {MAX_FRACTION_BITS} are allowed")));
+        return Err(Error::corrupt(format!(
+            "{fraction_bits} fraction bits: at most {MAX_FRACTION_BITS} are allowed"
+        )));
     }
     let scale = if flags & ORDERED != 0 {
         Scale::Ordered
@@ -162,7 +168,9 @@ fn parse_range(reader: &mut ByteReader, fraction_bits: u32) -> Result<(i64, i64)
     let (low, high) = (reader.signed_varint()?, reader.signed_varint()?);
     let most = MAX_POSITION >> fraction_bits;
     if low > high || low < -most || high > most {
-        return Err(Error::corrupt(format!("range of positions from {low} to {high}: expected it within ±{most}")));
+        return Err(Error::corrupt(format!(
+            "range of positions from {low} to {high}: expected it within ±{most}"
+        )));
     }
     Ok((low << fraction_bits, high << fraction_bits))
 }
@@ -170,12 +178,18 @@ fn parse_range(reader: &mut ByteReader, fraction_bits: u32) -> Result<(i64, i64)
 fn parse_patch(reader: &mut ByteReader, rows: usize, cols: usize) -> Result<PatchShape, Error> {
     let edges = [reader.varint()?, reader.varint()?];
     if edges.iter().any(|&edge| edge == 0 || edge > MAX_PATCH_EDGE as u64) {
-        return Err(Error::corrupt(format!("patch of {} × {}: edges are 1 to {MAX_PATCH_EDGE}", edges[0], edges[1])));
+        return Err(Error::corrupt(format!(
+            "patch of {} × {}: edges are 1 to {MAX_PATCH_EDGE}",
+            edges[0], edges[1]
+        )));
     }
     let patch = PatchShape { rows: edges[0] as usize, cols: edges[1] as usize };
     // Patches smaller than a block would cost more memory than the pixels do.
     if patch.n_values() < (rows * cols).min(BLOCK * BLOCK) {
-        return Err(Error::corrupt(format!("patch of {} × {}: it is smaller than a block", patch.rows, patch.cols)));
+        return Err(Error::corrupt(format!(
+            "patch of {} × {}: it is smaller than a block",
+            patch.rows, patch.cols
+        )));
     }
     Ok(patch)
 }
