@@ -1,6 +1,4 @@
 """What scripts call of `sae`: filter-args, repack, unpack, verify, and their exit codes."""
-import json
-
 import h5py
 import numpy as np
 import pytest
@@ -32,10 +30,14 @@ def test_repack_is_read_by_everyone_and_verified(frames, write, tmp_path):
     plain, packed = write("plain.h5", frames), tmp_path / "packed.h5"
     tools.sae("repack", plain, packed, "--abs", "1e-3")
     status, report = tools.verify(plain, packed)
-    assert status == 0 and report
     with h5py.File(packed) as f:
-        decoded = f["frames"][...]
-    assert tools.max_abs_err(frames, decoded) <= 1e-3
+        decoded, stored_bytes = f["frames"][...], f["frames"].id.get_storage_size()
+    measured = tools.max_abs_err(frames, decoded)
+    assert measured <= 1e-3
+    assert status == 0 and report["ok"] and report["problems"] == []
+    assert report["max_abs_err"] == measured and report["bound"] == 1e-3
+    assert report["raw_bytes"] == frames.nbytes and report["stored_bytes"] == stored_bytes
+    assert report["ratio"] == frames.nbytes / stored_bytes
     dumped = tools.h5dump_array(packed, "/frames", "f4", frames.shape, tmp_path)
     assert np.array_equal(dumped, decoded)
 
@@ -63,8 +65,10 @@ def test_verify_exits_1_when_the_bound_is_broken(frames, write, tmp_path):
     moved = frames.copy()
     moved[17, 3, 4] += np.float32(0.01)
     status, report = tools.verify(write("moved.h5", moved), packed, check=False)
-    assert status == 1
-    assert "frames" in json.dumps(report)
+    assert status == 1 and not report["ok"]
+    assert report["datasets"][0]["broken_values"] == 1
+    assert report["max_abs_err"] > 0.008
+    assert "/frames" in report["problems"][0] and "[17, 3, 4]" in report["problems"][0]
 
 
 def test_output_is_not_left_half_written(frames, write, tmp_path):

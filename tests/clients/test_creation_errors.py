@@ -63,9 +63,9 @@ def test_h5py_refuses_wrong_values_and_names_the_field(frames, tmp_path, mistake
 
 def test_h5repack_writes_wrong_values_unfiltered_and_verify_finds_it(frames, write, tmp_path):
     plain, packed = unfiltered_by_h5repack(tmp_path, write, frames, WRONG_VALUES["bound kind"])
-    done = tools.sae("verify", plain, packed, check=False)
+    done = tools.sae("verify", plain, packed, "--dataset", "/frames", check=False)
     assert done.returncode == 1
-    assert "/frames" in done.text and "not compressed" in done.text, done.text
+    assert "/frames" in done.text and "not compressed" in done.text and "h5repack" in done.text, done.text
 
 
 def test_h5py_refuses_an_unknown_model_and_names_its_id(frames, tmp_path):
@@ -81,7 +81,9 @@ def test_h5repack_writes_an_unknown_model_unfiltered_and_verify_finds_it(frames,
     values = changed(tools.WORD_MODEL_LOW, UNKNOWN_MODEL & 0xFFFFFFFF)
     values[tools.WORD_MODEL_HIGH] = UNKNOWN_MODEL >> 32
     plain, packed = unfiltered_by_h5repack(tmp_path, write, frames, values)
-    assert tools.sae("verify", plain, packed, check=False).returncode == 1
+    done = tools.sae("verify", plain, packed, check=False)
+    assert done.returncode == 1
+    assert f"no dataset is compressed by filter {tools.FILTER_ID}" in done.text, done.text
 
 
 def pipeline(path, data, *filters):
