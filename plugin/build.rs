@@ -2,7 +2,12 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=src/entry.c");
-    cc::Build::new().file("src/entry.c").std("c99").warnings(true).extra_warnings(true).compile("h5zsae_entry");
+    cc::Build::new()
+        .file("src/entry.c")
+        .std("c99")
+        .warnings(true)
+        .extra_warnings(true)
+        .compile("h5zsae_entry");
     // HDF5 unloads its plugins at H5close. Code of ours may still be needed then: thread-local destructors, and
     // callbacks of a second HDF5 library in the process.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");

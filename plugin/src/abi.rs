@@ -3,7 +3,10 @@
 //! Each is guard, check of pointers, safe code, mapping of the error. The policies that hold for all of them stand
 //! at the top of the header (plugin/cbindgen.toml).
 #![allow(non_camel_case_types, reason = "the names are those of the C header")]
-#![allow(clippy::missing_safety_doc, reason = "one contract holds for all functions: the rules of the header")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "one contract holds for all functions: the rules of the header"
+)]
 
 use std::ffi::{CStr, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -12,8 +15,8 @@ use std::sync::Arc;
 
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{
-    Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, ModelSource, Options,
-    StreamHeader, compress_chunk, decompress_chunk,
+    Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, ModelSource,
+    Options, StreamHeader, compress_chunk, decompress_chunk,
 };
 
 use crate::guard::{self, Failure, null_argument};
@@ -197,7 +200,10 @@ pub extern "C" fn h5zsae_last_error() -> *const c_char {
 /// @param path  file name, ends with NUL
 /// @param model receives the model, to be freed with h5zsae_model_free
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn h5zsae_model_load(path: *const c_char, model: *mut *mut h5zsae_model) -> h5zsae_status {
+pub unsafe extern "C" fn h5zsae_model_load(
+    path: *const c_char,
+    model: *mut *mut h5zsae_model,
+) -> h5zsae_status {
     call(|| {
         // SAFETY: NULL or valid, by the header's rules.
         let slot = unsafe { out(model, "h5zsae_model_load", "model")? };
@@ -251,7 +257,8 @@ pub unsafe extern "C" fn h5zsae_model_find(id: u64, model: *mut *mut h5zsae_mode
 pub unsafe extern "C" fn h5zsae_model_register(model: *const h5zsae_model) -> h5zsae_status {
     call(|| {
         // SAFETY: NULL or a live handle, by the header's rules.
-        let model = unsafe { model.as_ref() }.ok_or_else(|| null_argument("h5zsae_model_register", "model"))?;
+        let model =
+            unsafe { model.as_ref() }.ok_or_else(|| null_argument("h5zsae_model_register", "model"))?;
         models::register(Arc::clone(&model.0));
         Ok(())
     })
@@ -312,7 +319,8 @@ pub unsafe extern "C" fn h5zsae_compress(
         // SAFETY: `dims` is NULL or holds `rank` numbers, by the header's rules.
         let shape = unsafe { parse_shape(chunk)? };
         // SAFETY: NULL or valid, by the header's rules.
-        let mut options = unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
+        let mut options =
+            unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
         // SAFETY: NULL or a live handle, by the header's rules.
         options.model = unsafe { model.as_ref() }.map(|model| Arc::clone(&model.0));
         let backend = threads::backend()?;
@@ -403,8 +411,9 @@ pub extern "C" fn h5zsae_filter_class() -> *const c_void {
 pub extern "C" fn h5zsae_register_filter() -> h5zsae_status {
     call(|| {
         // SAFETY: the class lives for ever.
-        unsafe { host::register_class(callbacks::filter_class()) }
-            .map_err(|message| Error::new(ErrorKind::Unsupported, format!("h5zsae_register_filter: {message}")))
+        unsafe { host::register_class(callbacks::filter_class()) }.map_err(|message| {
+            Error::new(ErrorKind::Unsupported, format!("h5zsae_register_filter: {message}"))
+        })
     })
 }
 
@@ -464,7 +473,12 @@ unsafe fn buffer_out<'a>(
 
 /// # Safety
 /// `bytes` is NULL, or valid for reading `n_bytes` bytes as long as the result is used.
-unsafe fn input<'a>(bytes: *const c_void, n_bytes: usize, function: &str, argument: &str) -> Result<&'a [u8], Error> {
+unsafe fn input<'a>(
+    bytes: *const c_void,
+    n_bytes: usize,
+    function: &str,
+    argument: &str,
+) -> Result<&'a [u8], Error> {
     if bytes.is_null() {
         return Err(null_argument(function, argument));
     }
@@ -507,8 +521,9 @@ unsafe fn parse_shape(chunk: &h5zsae_chunk) -> Result<ChunkShape, Error> {
 }
 
 fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
-    let kind = u8::try_from(options.bound_kind)
-        .map_err(|_| not_among("bound_kind", options.bound_kind, "0 (lossless), 1 (absolute), 2 (relative), 4 (none)"))?;
+    let kind = u8::try_from(options.bound_kind).map_err(|_| {
+        not_among("bound_kind", options.bound_kind, "0 (lossless), 1 (absolute), 2 (relative), 4 (none)")
+    })?;
     let mut parsed = Options::new(Bound::try_new(kind, options.bound)?);
     parsed.effort = match options.effort {
         H5ZSAE_EFFORT_DEFAULT => Effort::Default,

@@ -60,7 +60,13 @@ struct Handlers {
     can_apply: unsafe extern "C" fn(*const c_void, Hid, Hid, Hid) -> Herr,
     set_local: unsafe extern "C" fn(*const c_void, Hid, Hid, Hid) -> Herr,
     filter: unsafe extern "C" fn(
-        *const c_void, c_uint, usize, *const c_uint, usize, *mut usize, *mut *mut c_void,
+        *const c_void,
+        c_uint,
+        usize,
+        *const c_uint,
+        usize,
+        *mut usize,
+        *mut *mut c_void,
     ) -> usize,
 }
 

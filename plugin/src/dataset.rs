@@ -18,8 +18,18 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// `H5T_class_t` by number.
 const TYPE_CLASSES: [&str; 12] = [
-    "integer", "float", "time", "string", "bitfield", "opaque", "compound", "reference", "enumeration",
-    "variable-length sequence", "array", "complex number",
+    "integer",
+    "float",
+    "time",
+    "string",
+    "bitfield",
+    "opaque",
+    "compound",
+    "reference",
+    "enumeration",
+    "variable-length sequence",
+    "array",
+    "complex number",
 ];
 
 const CLASS_INTEGER: c_int = 0;
@@ -81,7 +91,8 @@ impl<'a> Datatype<'a> {
     pub(crate) fn element(self) -> Result<ElementType, Error> {
         let class = self.number(self.hdf5.type_class);
         if class != CLASS_INTEGER && class != CLASS_FLOAT {
-            let name = usize::try_from(class).ok().and_then(|index| TYPE_CLASSES.get(index)).unwrap_or(&"unknown");
+            let name =
+                usize::try_from(class).ok().and_then(|index| TYPE_CLASSES.get(index)).unwrap_or(&"unknown");
             return Err(invalid(format!(
                 "elements of class {name}: this filter takes integers of 8 to 64 bits and IEEE 754 floats of 16, 32 \
                  and 64 bits"
@@ -105,7 +116,9 @@ impl<'a> Datatype<'a> {
         match self.number(self.hdf5.type_order) {
             0 => Ok(ByteOrder::Little),
             1 => Ok(ByteOrder::Big),
-            other => Err(invalid(format!("byte order {other} (H5T_order_t): this filter takes little and big endian"))),
+            other => Err(invalid(format!(
+                "byte order {other} (H5T_order_t): this filter takes little and big endian"
+            ))),
         }
     }
 
@@ -235,7 +248,8 @@ impl<'a> CreationList<'a> {
         }
         let mut bytes = [0u8; 8];
         // SAFETY: a valid list and type, and room for an element, which has at most 8 bytes (`ElementType`).
-        let status = unsafe { (self.hdf5.fill_value)(self.id, datatype.id, bytes.as_mut_ptr().cast::<c_void>()) };
+        let status =
+            unsafe { (self.hdf5.fill_value)(self.id, datatype.id, bytes.as_mut_ptr().cast::<c_void>()) };
         if status < 0 {
             return Err(hdf5_failed("H5Pget_fill_value"));
         }
@@ -292,7 +306,8 @@ impl<'a> CreationList<'a> {
     /// `System` if HDF5 refuses.
     pub(crate) fn store(self, flags: c_uint, words: &[u32]) -> Result<(), Error> {
         // SAFETY: a valid list, and as many words as are said.
-        let status = unsafe { (self.hdf5.modify_filter)(self.id, FILTER_ID, flags, words.len(), words.as_ptr()) };
+        let status =
+            unsafe { (self.hdf5.modify_filter)(self.id, FILTER_ID, flags, words.len(), words.as_ptr()) };
         if status < 0 { Err(hdf5_failed("H5Pmodify_filter")) } else { Ok(()) }
     }
 }
@@ -334,7 +349,10 @@ mod tests {
     #[test]
     fn knows_the_layouts_of_ieee_754() {
         let single = ieee_layout(4).unwrap();
-        assert_eq!((single.sign_bit, single.exponent, single.mantissa, single.bias), (31, (23, 8), (0, 23), 127));
+        assert_eq!(
+            (single.sign_bit, single.exponent, single.mantissa, single.bias),
+            (31, (23, 8), (0, 23), 127)
+        );
         assert_eq!(ieee_layout(2).unwrap().bias, 15);
         assert_eq!(ieee_layout(8).unwrap().bias, 1023);
         assert_eq!(ieee_layout(16), None);

@@ -4,9 +4,7 @@ use std::ffi::c_uint;
 
 use h5z_sae::cd_values::{FILTER_ID, RequestedParams, StoredParams};
 use h5z_sae::sae::ModelId;
-use h5z_sae::{
-    Bound, ElementType, Error, ErrorKind, Limits, StreamHeader, compress_chunk, decompress_chunk,
-};
+use h5z_sae::{Bound, ElementType, Error, ErrorKind, Limits, StreamHeader, compress_chunk, decompress_chunk};
 
 use crate::dataset::{CreationList, Datatype, Fill, PipelineEntry};
 use crate::models;

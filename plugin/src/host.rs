@@ -177,14 +177,18 @@ impl Host {
     fn of_library(library: Library) -> Self {
         let mut host = Self {
             properties: PropertyFns::find(library).map_err(|missing| {
-                format!("the HDF5 library in this process does not show its function {}", missing.to_string_lossy())
+                format!(
+                    "the HDF5 library in this process does not show its function {}",
+                    missing.to_string_lossy()
+                )
             }),
             errors: ErrorFns::find(library).ok(),
             memory: MemoryFns::find(library).ok(),
             error_ids: Mutex::new(None),
         };
         if let Some((major, minor)) = version(library).filter(|&found| found < OLDEST_VERSION) {
-            host.properties = Err(format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed"));
+            host.properties =
+                Err(format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed"));
             host.errors = None;
         }
         host

@@ -61,7 +61,10 @@ pub(crate) unsafe fn replace(
 
 fn fill(block: *mut c_void, bytes: &[u8]) -> Result<*mut c_void, Error> {
     if block.is_null() {
-        return Err(Error::new(ErrorKind::System, format!("no memory for a buffer of {} bytes", bytes.len())));
+        return Err(Error::new(
+            ErrorKind::System,
+            format!("no memory for a buffer of {} bytes", bytes.len()),
+        ));
     }
     // SAFETY: a new block of at least that many bytes.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), block.cast::<u8>(), bytes.len()) };

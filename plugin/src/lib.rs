@@ -12,7 +12,9 @@
 //! `threads` are safe Rust over slices.
 
 #[cfg(panic = "abort")]
-compile_error!("libh5zsae lives in other people's processes: it must catch panics, so build it with panic = \"unwind\"");
+compile_error!(
+    "libh5zsae lives in other people's processes: it must catch panics, so build it with panic = \"unwind\""
+);
 
 pub mod abi;
 mod callbacks;

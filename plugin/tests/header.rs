@@ -10,7 +10,8 @@ const WRITE_VARIABLE: &str = "H5Z_SAE_WRITE_HEADER";
 fn generated_header() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).unwrap();
-    let bindings = cbindgen::Builder::new().with_config(config).with_src(folder.join("src/abi.rs")).generate().unwrap();
+    let bindings =
+        cbindgen::Builder::new().with_config(config).with_src(folder.join("src/abi.rs")).generate().unwrap();
     let mut text = Vec::new();
     bindings.write(&mut text);
     String::from_utf8(text).unwrap()
