@@ -205,7 +205,7 @@ mod tests {
         for element in types().into_iter().filter(|t| t.size_bytes() <= 4) {
             let domain = Domain { element, scale: Scale::Ordered, fraction_bits: 4 };
             for i in 0..2000u64 {
-                let bits = (i * 0x9E37_79B9_7F4A_7C15) >> (64 - element.bits());
+                let bits = i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - element.bits());
                 match domain.position(bits) {
                     Some(position) => assert_eq!(domain.value_bits(position), bits),
                     None => assert!(is_special(element, bits)),

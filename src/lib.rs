@@ -32,4 +32,4 @@ pub use codec::{ModelSource, compress_chunk, decompress_chunk};
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
 pub use options::{Bound, Effort, Options};
-pub use stream::StreamHeader;
+pub use stream::{Payload, StreamHeader};

@@ -5,22 +5,25 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bound;
-//X mod compress;
+mod check;
+mod chunking;
+mod compress;
 mod error;
 mod filter_args;
-//X mod h5;
-//X mod info;
+mod h5;
+mod info;
 mod interrupt;
-//X mod method_counts;
+mod method_counts;
 mod models;
 mod output;
-//X mod picture;
+mod picture;
 mod progress;
-//X mod repack;
+mod repack;
 mod scattering;
 mod synth;
-//X mod unpack;
-//X mod verify;
+mod unpack;
+mod values;
+mod verify;
 
 /// Trains, applies and checks the error-bounded compression of HDF5 files by sparse autoencoders.
 #[derive(Parser)]
@@ -33,11 +36,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     FilterArgs(filter_args::Args),
-//X    Info(info::Args),
-//X    Repack(repack::Args),
+   Info(info::Args),
+   Repack(repack::Args),
     Synth(synth::Args),
-//X    Unpack(unpack::Args),
-//X    Verify(verify::Args),
+   Unpack(unpack::Args),
+   Verify(verify::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 `verify` found a broken promise; 2 anything else went wrong \
@@ -48,11 +51,11 @@ fn main() -> ExitCode {
     interrupt::watch();
     let result = match cli.verb {
         Verb::FilterArgs(args) => filter_args::run(&args),
-//X        Verb::Info(args) => info::run(&args),
-//X        Verb::Repack(args) => repack::run(&args),
+       Verb::Info(args) => info::run(&args),
+       Verb::Repack(args) => repack::run(&args),
         Verb::Synth(args) => synth::run(&args),
-//X        Verb::Unpack(args) => unpack::run(&args),
-//X        Verb::Verify(args) => verify::run(&args),
+       Verb::Unpack(args) => unpack::run(&args),
+       Verb::Verify(args) => verify::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("sae: {error}");

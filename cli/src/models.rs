@@ -52,3 +52,11 @@ impl ModelSource for Lookup {
         h5zsae::models::find(id)
     }
 }
+
+/// The model of that id, by the filter's own lookup.
+///
+/// # Errors
+/// `MissingModel`, naming the places that were searched.
+pub fn by_id(id: ModelId) -> Result<Arc<Model>, Error> {
+    h5zsae::models::find(id)
+}

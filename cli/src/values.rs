@@ -20,7 +20,7 @@ impl Number {
 }
 
 /// Bit pattern of one element, in native order, zero-extended.
-fn bits(element: ElementType, bytes: &[u8]) -> u64 {
+pub fn bits(element: ElementType, bytes: &[u8]) -> u64 {
     let push = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
     match element.order() {
         ByteOrder::Big => bytes.iter().fold(0, push),
@@ -73,14 +73,6 @@ impl Range {
                 let (least, greatest) = self.0.unwrap_or((value, value));
                 self.0 = Some((least.min(value), greatest.max(value)));
             }
-        }
-    }
-
-    /// Joins two ranges.
-    pub fn join(self, other: Self) -> Self {
-        match (self.0, other.0) {
-            (Some((a, b)), Some((c, d))) => Self(Some((a.min(c), b.max(d)))),
-            (range, None) | (None, range) => Self(range),
         }
     }
 

@@ -122,7 +122,7 @@ mod tests {
         let right = [1.0, 0.0, 2.0, 0.0, 1.0, 3.0];
         let mut out = [0.0; 4];
         gemm((2, 3, 2), &left, &right, false, &mut out);
-        assert_eq!(out, [5.0, 13.0, 14.0, 28.0]);
+        assert_eq!(out, [8.0, 9.0, 20.0, 18.0]);
         gemm((2, 3, 2), &left, &right, true, &mut out);
         assert_eq!(out, [7.0, 11.0, 16.0, 23.0]);
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use h5z_sae::sae::backend::{Backend, ScalarBackend};
+use h5z_sae::sae::backend::{Backend, ScalarBackend, Weights};
 use h5z_sae::sae::testing::{TestRng, cosine_spec, extreme_spec, random_codes, random_spec};
 use h5z_sae::sae::{IntValues, Model, ModelSpec, PatchCode, Penalty};
 use h5z_sae_kernels::GemmBackend;
@@ -43,13 +43,11 @@ fn weights_at_both_ends_decode_alike() {
 }
 
 /// A model whose basis sums come as close to 2⁵³, or to 2²⁴, as a power of two of coefficients allows.
-fn spec_at_the_limit(rows: usize, weight: i8, coef_bits: u8, alternating: bool) -> ModelSpec {
+fn spec_at_the_limit(weight: i8, coef_bits: u8, alternating: bool) -> ModelSpec {
     let mut spec = cosine_spec(h5z_sae::PatchShape { rows: 8, cols: 8 }, false);
     let n_linear = spec.decoder.coef_bias.len();
     let signed = |index: usize| if alternating && index % 2 == 1 { -weight } else { weight };
-    spec.decoder.basis[0].values = IntValues::I8(
-        (0..n_linear * 64).map(|index| if index / 64 < rows { signed(index) } else { 0 }).collect(),
-    );
+    spec.decoder.basis[0].values = IntValues::I8((0..n_linear * 64).map(signed).collect());
     spec.decoder.coef_bits = coef_bits;
     spec.decoder.coef_frac_bits = vec![30; n_linear];
     spec.decoder.output_frac_bits = 44;
@@ -61,7 +59,7 @@ fn sums_just_below_the_exact_limits_decode_alike() {
     // 64 rows · 127 · (2⁴⁰ − 1) < 2⁵³ and 64 · 127 · (2¹¹ − 1) < 2²⁴: the widest of either format.
     for (coef_bits, output_frac_bits) in [(40, 44), (11, 8)] {
         for alternating in [false, true] {
-            let mut spec = spec_at_the_limit(64, 127, coef_bits, alternating);
+            let mut spec = spec_at_the_limit(127, coef_bits, alternating);
             spec.decoder.output_frac_bits = output_frac_bits;
             let levels = [i32::MAX, i32::MIN, 1, -1];
             let mut rng = TestRng::new(9);
@@ -78,9 +76,34 @@ fn sums_just_below_the_exact_limits_decode_alike() {
 }
 
 #[test]
+fn both_float_formats_multiply_exactly() {
+    let mut rng = TestRng::new(11);
+    let (depth, cols) = (129, 67);
+    for rows in [1, 2, 3, 17, 64] {
+        let values: Vec<i16> = (0..depth * cols).map(|_| rng.int(-127, 127) as i16).collect();
+        // 129 · 127 · 2¹⁰ < 2²⁴ and 129 · 127 · 2³⁸ < 2⁵³
+        for (single, reach) in [(true, 1 << 10), (false, 1i64 << 38)] {
+            let weights = Weights {
+                depth,
+                cols,
+                as_f32: if single { values.iter().map(|&value| value.into()).collect() } else { Vec::new() },
+                as_f64: if single { Vec::new() } else { values.iter().map(|&value| value.into()).collect() },
+                values: values.clone(),
+            };
+            let left: Vec<i64> = (0..rows * depth).map(|_| reach - rng.int(0, 1)).collect();
+            let mut expected = vec![0; rows * cols];
+            ScalarBackend.integer_product(rows, &left, &weights, &mut expected);
+            for threads in [1, 3] {
+                let mut out = vec![-1; rows * cols];
+                gemm(threads).integer_product(rows, &left, &weights, &mut out);
+                assert_eq!(out, expected, "{rows} rows, {threads} threads, f32: {single}");
+            }
+        }
+    }
+}
+
+#[test]
 fn one_more_bit_than_is_exact_is_rejected() {
-    let spec = spec_at_the_limit(65, 127, 40, false);
-    assert!(spec.to_bytes().is_ok());
     let mut spec = cosine_spec(h5z_sae::PatchShape { rows: 8, cols: 8 }, false);
     spec.decoder.basis[0].values = IntValues::I16(vec![i16::MAX; 64 * 64]);
     spec.decoder.coef_bits = 32;

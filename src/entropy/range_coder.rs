@@ -158,10 +158,11 @@ impl BitCoder for CostCounter {
 /// at worst and below 1 % of the cost on average; it chooses between methods, no decoder sees it).
 #[inline]
 fn bit_cost(p: u32) -> u64 {
-    // −log2(1 − q) ≈ q/ln 2 for small q, where the chord of the mantissa would be wrong by a third.
-    if p > 61440 {
+    // −log2(1 − q) = (q + q²/2 + q³/3 + …) / ln 2 for small q, where the chord of the mantissa would be far off.
+    if p > 49152 {
         let q = u64::from(65536 - p);
-        return q * 94548 / 65536 + q * q / 90852;
+        let series = (q << 16) + q * q / 2 + (q * q / 3 * q >> 16);
+        return (series >> 16) * 94548 >> 16;
     }
     let exponent = p.ilog2();
     let mantissa = (p << (16 - exponent)) & 0xffff;

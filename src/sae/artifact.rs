@@ -28,116 +28,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use half::f16;
-use safetensors::{Dtype, SafeTensors, View};
-use serde::{Deserialize, Serialize};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 
-use super::spec::{
-    DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Priors, Transform,
-};
+use super::settings::{SETTINGS_KEY, Settings};
+use super::spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Priors};
 use crate::array::PatchShape;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{MAX_BASIS_BLOCKS, MAX_MODEL_BYTES, MAX_MODEL_HEADER_BYTES};
-
-/// The one key of the container's metadata.
-const SETTINGS_KEY: &str = "h5z-sae";
-
-/// The version that this library writes and reads; 0 may still change.
-const FORMAT_VERSION: u32 = 0;
-
-/// Which version the settings are written for; read before them, since a later one may have other fields.
-#[derive(Deserialize)]
-struct Version {
-    format_version: u32,
-}
-
-/// The JSON object in the container's metadata: every field of [`ModelSpec`] that is not a tensor.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    format_version: u32,
-    /// Rows, columns.
-    patch: [usize; 2],
-    point_symmetric: bool,
-    transform: TransformName,
-    /// 0 for `none`.
-    transform_offset_q24: u32,
-    penalty: PenaltyName,
-    sparsity_lambda: f64,
-    active: u32,
-    none_step_log2: u8,
-    latent_frac_bits: u8,
-    hidden_shift: u8,
-    hidden_bits: u8,
-    coef_bits: u8,
-    output_frac_bits: u8,
-    direct_encoder: bool,
-    provenance: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TransformName {
-    None,
-    Sqrt,
-    Log,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum PenaltyName {
-    Z,
-    Grad,
-}
-
-impl Settings {
-    fn of(spec: &ModelSpec) -> Self {
-        let (transform, transform_offset_q24) = match spec.transform {
-            Transform::None => (TransformName::None, 0),
-            Transform::Sqrt { offset_q24 } => (TransformName::Sqrt, offset_q24),
-            Transform::Log { offset_q24 } => (TransformName::Log, offset_q24),
-        };
-        Self {
-            format_version: FORMAT_VERSION,
-            patch: [spec.patch.rows, spec.patch.cols],
-            point_symmetric: spec.point_symmetric,
-            transform,
-            transform_offset_q24,
-            penalty: match spec.penalty {
-                Penalty::Z => PenaltyName::Z,
-                Penalty::Grad => PenaltyName::Grad,
-            },
-            sparsity_lambda: spec.sparsity_lambda,
-            active: spec.active,
-            none_step_log2: spec.none_step_log2,
-            latent_frac_bits: spec.decoder.latent_frac_bits,
-            hidden_shift: spec.decoder.hidden_shift,
-            hidden_bits: spec.decoder.hidden_bits,
-            coef_bits: spec.decoder.coef_bits,
-            output_frac_bits: spec.decoder.output_frac_bits,
-            direct_encoder: spec.encoder.direct,
-            provenance: spec.provenance.clone(),
-        }
-    }
-
-    fn transform(&self) -> Result<Transform, Error> {
-        let offset_q24 = self.transform_offset_q24;
-        match self.transform {
-            TransformName::None if offset_q24 != 0 => Err(Error::corrupt(format!(
-                "model file: transform none has no offset, but {offset_q24} is given"
-            ))),
-            TransformName::None => Ok(Transform::None),
-            TransformName::Sqrt => Ok(Transform::Sqrt { offset_q24 }),
-            TransformName::Log => Ok(Transform::Log { offset_q24 }),
-        }
-    }
-
-    fn penalty(&self) -> Penalty {
-        match self.penalty {
-            PenaltyName::Z => Penalty::Z,
-            PenaltyName::Grad => Penalty::Grad,
-        }
-    }
-}
 
 impl ModelSpec {
     /// The bytes of a `.sae` file. Equal specs give equal bytes; encoder weights are rounded to binary16.
@@ -208,7 +105,8 @@ impl ModelSpec {
         let container = SafeTensors::deserialize(bytes).map_err(|error| {
             Error::corrupt(format!("model file: not a whole safetensors container ({error})"))
         })?;
-        let settings = read_settings(bytes)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| bad_container(&error))?;
+        let settings = Settings::read(header.metadata().iter().flatten())?;
         let mut file = File::of(&container);
         let decoder = file.decoder(&settings)?;
         let encoder = file.encoder(&settings)?;
@@ -229,6 +127,10 @@ impl ModelSpec {
         spec.check().map_err(|broken| Error::corrupt(format!("model file: {broken}")))?;
         Ok(spec)
     }
+}
+
+fn bad_container(error: &SafeTensorError) -> Error {
+    Error::corrupt(format!("model file: not a whole safetensors container ({error})"))
 }
 
 fn basis_name(index: usize) -> String {
@@ -255,27 +157,6 @@ fn check_sizes(bytes: &[u8]) -> Result<(), Error> {
         return Err(too_long("header", header_bytes, MAX_MODEL_HEADER_BYTES));
     }
     Ok(())
-}
-
-fn read_settings(bytes: &[u8]) -> Result<Settings, Error> {
-    let (_, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|error| Error::corrupt(format!("model file: bad safetensors header ({error})")))?;
-    let metadata = header.metadata().as_ref();
-    let text = metadata.and_then(|metadata| metadata.get(SETTINGS_KEY)).ok_or_else(|| {
-        Error::corrupt("model file: a safetensors file, but not of h5z-sae (no such metadata key)")
-    })?;
-    if let Some(key) = metadata.into_iter().flatten().map(|(key, _)| key).find(|&key| key != SETTINGS_KEY) {
-        return Err(Error::corrupt(format!("model file: unknown metadata key {key:?}")));
-    }
-    let bad = |error| Error::corrupt(format!("model file: bad settings ({error})"));
-    let version: Version = serde_json::from_str(text).map_err(bad)?;
-    if version.format_version != FORMAT_VERSION {
-        let found = version.format_version;
-        let message =
-            format!("model file of format version {found}: this library reads version {FORMAT_VERSION}");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    serde_json::from_str(text).map_err(bad)
 }
 
 /// One tensor on its way into a file.

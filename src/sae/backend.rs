@@ -66,11 +66,12 @@ pub(super) fn largest_sum(cols: usize, values: &[i16], left: LeftRange) -> i128 
             *positive += i64::from(weight.max(0));
         }
     }
-    let (most_left, column_sum): (i64, fn(&(i64, i64)) -> i64) = match left {
-        LeftRange::UpTo(most) => (most, |&(negative, positive)| negative.max(positive)),
-        LeftRange::Within(most) => (most, |&(negative, positive)| negative + positive),
+    let largest_column = |column_sum: fn(&(i64, i64)) -> i64| sums.iter().map(column_sum).max().unwrap_or(0);
+    let (most_left, largest_column) = match left {
+        LeftRange::UpTo(most) => (most, largest_column(|&(negative, positive)| negative.max(positive))),
+        LeftRange::Within(most) => (most, largest_column(|&(negative, positive)| negative + positive)),
     };
-    i128::from(most_left) * i128::from(sums.iter().map(column_sum).max().unwrap_or(0))
+    i128::from(most_left) * i128::from(largest_column)
 }
 
 /// Integer matrix products. Every implementation gives the same integers: sums are bounded when a model is loaded,
@@ -138,5 +139,32 @@ impl Backend for ScalarBackend {
                 out[row * cols + col] = products.sum();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a column of these weights is laid out: as `f32`, as `f64`, or not at all.
+    fn format_of(weights: &[i16], left: LeftRange) -> &'static str {
+        match Weights::try_new(weights.len(), 1, weights.to_vec(), left) {
+            Ok(laid_out) if laid_out.as_f64.is_empty() && laid_out.as_f32.len() == weights.len() => "f32",
+            Ok(laid_out) if laid_out.as_f32.is_empty() && laid_out.as_f64.len() == weights.len() => "f64",
+            Ok(_) => "both",
+            Err(_) => "none",
+        }
+    }
+
+    #[test]
+    fn the_narrowest_exact_format_is_chosen() {
+        let below_24_bits = (1 << 23) - 1;
+        assert_eq!(format_of(&[1, -1], LeftRange::Within(below_24_bits)), "f32");
+        assert_eq!(format_of(&[1, -1], LeftRange::Within(1 << 23)), "f64");
+        assert_eq!(format_of(&[1, -1], LeftRange::UpTo(1 << 23)), "f32");
+        assert_eq!(format_of(&[1, 1], LeftRange::UpTo(1 << 23)), "f64");
+        assert_eq!(format_of(&[i16::MIN], LeftRange::Within((1 << 38) - 1)), "f64");
+        assert_eq!(format_of(&[i16::MIN], LeftRange::Within(1 << 38)), "none");
+        assert_eq!(format_of(&[-1, -1], LeftRange::UpTo(1 << 52)), "none");
     }
 }

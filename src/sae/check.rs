@@ -12,6 +12,9 @@ use crate::limits::{MAX_BASIS_BLOCKS, MAX_LAYER_WIDTH, MAX_PATCH_EDGE};
 /// First integer that f64 no longer tells from its neighbours.
 pub(super) const F64_EXACT_LIMIT: i64 = 1 << 53;
 
+/// First magnitude that rounds to infinity in binary16.
+const F16_LIMIT: f32 = 65520.0;
+
 /// A rule that was broken, as a sentence.
 pub(super) type Broken = String;
 
@@ -185,8 +188,11 @@ fn check_encoder(encoder: &EncoderWeights, sizes: &Sizes) -> Result<(), Broken> 
     ];
     for (field, values, expected_len) in layers {
         has_len(field, values.len(), expected_len)?;
-        if let Some(index) = values.iter().position(|&value| !half::f16::from_f32_const(value).is_finite()) {
-            return Err(format!("{field}[{index}] is {}: finite and below 65520 allowed", values[index]));
+        if let Some(index) = values.iter().position(|value| value.is_nan() || value.abs() >= F16_LIMIT) {
+            return Err(format!(
+                "{field}[{index}] is {}: below {F16_LIMIT} in magnitude allowed",
+                values[index]
+            ));
         }
     }
     Ok(())

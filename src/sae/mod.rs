@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod exp2_table;
 mod model;
+mod settings;
 mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -61,9 +61,9 @@ pub enum Penalty {
 /// v[p]  = T⁻¹(o[p]) in Q30, clamped to the range of i32
 /// ```
 ///
-/// Row k of the basis is in units of 2^−(output_frac_bits − coef_frac_bits[k]). |z| must stay below 2²⁴.
-/// Every sum is the exact integer: (2^coef_bits − 1)·Σₖ |basis[k][p]| must be below 2⁵³ for every p.
-/// If `point_symmetric`, basis and mean have n′ = ⌈n/2⌉ columns and v[n−1−p] = v[p]; else n′ = n.
+/// Row k of the basis is in units of 2^−(output_frac_bits − coef_frac_bits\[k\]). |z| must stay below 2²⁴.
+/// Every sum is the exact integer: (2^coef_bits − 1)·Σₖ |basis\[k\]\[p\]| must be below 2⁵³ for every p.
+/// If `point_symmetric`, basis and mean have n′ = ⌈n/2⌉ columns and v\[n−1−p\] = v\[p\]; else n′ = n.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderWeights {
     /// Fraction bits of the latents, 0 to 20.
@@ -96,7 +96,7 @@ pub struct DecoderWeights {
 }
 
 /// The float layers that turn a patch into latents. y = (T(x) − mean)·basisᵀ has K entries, in real units and over
-/// all n values, so that a half stored basis of a point-symmetric model acts on T(x)[p] + T(x)[n−1−p]; then
+/// all n values, so that a half stored basis of a point-symmetric model acts on T(x)\[p\] + T(x)\[n−1−p\]; then
 /// `z = relu(relu(y·input + input_bias)·latent + latent_bias)`, of which the `active` largest are kept.
 /// Stored as IEEE binary16; an encoder needs no exactness.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! Creating the dataset that takes another one's place: same type, extent, fill value and attributes' storage, but
 //! other chunks and filters.
 
+use h5z_sae::ElementType;
 use hdf5::plist::LinkCreate;
 use hdf5::{Dataset, Group, PropertyList};
 use hdf5_sys::h5d::{H5D_fill_value_t, H5Dcreate2};
@@ -16,6 +17,7 @@ use hdf5_sys::h5z::H5Z_FLAG_MANDATORY;
 use super::pipeline::FilterEntry;
 use super::raw::{Id, c_string, call, check};
 use crate::error::CliError;
+use crate::values::bits;
 
 /// The fill value's bytes in the dataset's own type: what HDF5 puts where nobody has written.
 ///
@@ -29,6 +31,17 @@ pub fn fill_bytes(dataset: &Dataset) -> Result<Vec<u8>, CliError> {
         check(call(|| unsafe { H5Pget_fill_value(plist.id(), dtype.id(), bytes.as_mut_ptr().cast()) }))?;
     }
     Ok(bytes)
+}
+
+/// Bit pattern (native order, zero-extended) of the fill value that a user has chosen; `None` for HDF5's default.
+///
+/// # Errors
+/// HDF5's own sentence.
+pub fn user_fill(dataset: &Dataset, element: ElementType) -> Result<Option<u64>, CliError> {
+    if fill_status(&*dataset.create_plist()?)? != H5D_fill_value_t::H5D_FILL_VALUE_USER_DEFINED {
+        return Ok(None);
+    }
+    Ok(Some(bits(element, &fill_bytes(dataset)?)))
 }
 
 fn fill_status(plist: &PropertyList) -> Result<H5D_fill_value_t, CliError> {
@@ -112,14 +125,11 @@ fn copy_fill_value(original: &Dataset, from: &PropertyList, to: &Id) -> Result<(
     check(call(|| unsafe { H5Pget_fill_time(from.id(), &raw mut fill_time) }))?;
     // SAFETY: as above.
     check(call(|| unsafe { H5Pset_fill_time(to.get(), fill_time) }))?;
-    match fill_status(from)? {
-        H5D_fill_value_t::H5D_FILL_VALUE_USER_DEFINED => {
-            let bytes = fill_bytes(original)?;
-            // SAFETY: `bytes` is one value of the type that is named.
-            check(call(|| unsafe { H5Pset_fill_value(to.get(), dtype.id(), bytes.as_ptr().cast()) }))?;
-        }
-        // Whoever switched filling off still needs defined bytes at the edges of our chunks: the default value.
-        _ => {}
+    // An undefined fill value becomes the default one: the edges of chunks need defined bytes.
+    if fill_status(from)? == H5D_fill_value_t::H5D_FILL_VALUE_USER_DEFINED {
+        let bytes = fill_bytes(original)?;
+        // SAFETY: `bytes` is one value of the type that is named.
+        check(call(|| unsafe { H5Pset_fill_value(to.get(), dtype.id(), bytes.as_ptr().cast()) }))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Values of a dataset in the file's own type: regions through HDF5, chunks past it.
 
-use hdf5::{Dataset, Dataspace, Location};
+use hdf5::{Dataset, Dataspace};
 use hdf5_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dread, H5Dread_chunk1, H5Dwrite, H5Dwrite_chunk};
 use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5s::{H5S_seloper_t, H5Screate_simple, H5Sselect_hyperslab};
@@ -204,16 +204,6 @@ fn row_starts(part: &[usize], whole: &[usize]) -> impl Iterator<Item = usize> {
         }
         at
     })
-}
-
-/// Bytes that a dataset takes in its file.
-pub fn storage_bytes(dataset: &Dataset) -> u64 {
-    dataset.storage_size()
-}
-
-/// Path of an open object, for messages.
-pub fn path_of(location: &Location) -> String {
-    location.name()
 }
 
 /// # Errors

@@ -1,6 +1,7 @@
 //! Opening files, and finding what is in them.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::Path;
 
 use hdf5::{File, Group, IndexType, IterationOrder, LinkInfo, LinkType, Location, LocationType};
@@ -81,5 +82,34 @@ fn collect(
             collect(&group.group(&name)?, &path, kind, seen, paths)?;
         }
     }
+    Ok(())
+}
+
+/// Creates a file with the creation properties of `source` (the file at `source_path`), lets `fill` write it, closes
+/// it and copies the user block, if there is one.
+///
+/// # Errors
+/// HDF5's own sentence, or that of `fill`.
+pub fn create_copy(
+    source: &File,
+    source_path: &Path,
+    path: &Path,
+    fill: impl FnOnce(&File) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let creation = source.create_plist()?;
+    let target = File::with_options().set_create_plist(&creation)?.create(path)?;
+    fill(&target)?;
+    target.flush()?;
+    target.close()?;
+    copy_user_block(source_path, path, creation.get_userblock()?)
+}
+
+fn copy_user_block(source_path: &Path, path: &Path, n_bytes: u64) -> Result<(), CliError> {
+    if n_bytes == 0 {
+        return Ok(());
+    }
+    let mut block = std::fs::File::open(source_path)?.take(n_bytes);
+    let mut target = std::fs::OpenOptions::new().write(true).open(path)?;
+    std::io::copy(&mut block, &mut target)?;
     Ok(())
 }

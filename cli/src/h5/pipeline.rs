@@ -3,6 +3,7 @@
 use h5z_sae::cd_values::{FILTER_ID, StoredParams};
 use hdf5::Dataset;
 use hdf5_sys::h5p::{H5Pget_filter2, H5Pget_nfilters};
+use hdf5_sys::h5z::H5Zregister;
 
 use super::raw::{call, check};
 use crate::error::CliError;
@@ -76,4 +77,16 @@ pub fn stored_params(dataset: &Dataset) -> Result<Option<StoredParams>, CliError
         Some(filter) => Ok(Some(StoredParams::parse(&filter.cd_values)?)),
         None => Ok(None),
     }
+}
+
+/// Makes our filter known to the HDF5 of this process, so that it reads and creates compressed datasets without a
+/// plugin path, and with the very code of the plugin.
+///
+/// # Errors
+/// HDF5's own sentence.
+pub fn register_filter() -> Result<(), CliError> {
+    let class = h5zsae::abi::h5zsae_filter_class();
+    // SAFETY: the class is a constant of this program.
+    check(call(|| unsafe { H5Zregister(class) }))?;
+    Ok(())
 }

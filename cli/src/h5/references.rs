@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use hdf5::{Dataset, Datatype, File, Location};
+use hdf5::{Dataset, File, Location};
 use hdf5_sys::h5d::{H5Dread, H5Dvlen_reclaim, H5Dwrite};
 use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::H5P_DEFAULT;
