@@ -91,9 +91,10 @@ def compress(case, packed):
     """h5repack with our filter on one dataset; returns the command as a user would type it."""
     words = run(SAE, "filter-args", *case.flags(), "--format", "h5repack").strip()
     chunk = "x".join(map(str, case.chunk))
-    command = ["h5repack", "-f", f"{case.dataset}:{words}", "-l", f"{case.dataset}:CHUNK={chunk}", case.source, packed]
+    command = ["h5repack", "-f", f"{case.dataset}:{words}", "-l", f"{case.dataset}:CHUNK={chunk}"]
+    command += [os.path.relpath(case.source), os.path.relpath(packed)]
     run(*command)
-    return " ".join(str(word) for word in command)
+    return " ".join(command)
 
 
 def read_back(case, packed):
@@ -164,6 +165,7 @@ def show(case, folder):
 
 def main():
     started = time.perf_counter()
+    os.chdir(ROOT)
     folder = RELEASE.parent / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{run('h5repack', '--version').strip()}, plugin {os.path.relpath(RELEASE / 'libh5zsae.so')}")

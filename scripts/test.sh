@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, after `make setup build`: Rust's (units, properties, C and Fortran programs), then the HDF5 clients'.
+# Every test, after `make setup build`: Rust's (units, properties, C programs), then the HDF5 clients'.
 # Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
