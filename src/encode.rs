@@ -115,11 +115,11 @@ impl Chunk<'_> {
         let found = self.find_centre(frames[n_samples / 2]);
         let middle = Centre::of_frame(self.rows, self.cols);
         let sample = self.sample(&frames, found);
-        let without = [Method::Grid, Method::Aligned].map(|method| (sample.cost(method, None), method));
-        let (cost, method) = if without[0].0 <= without[1].0 { without[0] } else { without[1] };
-        let mut best = (cost, None);
+        let exact = self.target.epsilon == 0.0;
+        let first = if exact { Method::Grid } else { Method::Aligned };
+        let mut best = (sample.cost(first, None), None);
         for centre in [found, middle].into_iter().take(if found == middle { 1 } else { 2 }) {
-            let cost = sample.cost(method, Some(centre));
+            let cost = sample.cost(first, Some(centre));
             if cost < best.0 {
                 best = (cost, Some(centre));
             }

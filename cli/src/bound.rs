@@ -63,7 +63,12 @@ impl From<EffortArg> for Effort {
 }
 
 /// Joins the flags to the filter's parameters. `model` 0 is the built-in one.
-pub fn requested(bound: Bound, model: ModelId, effort: EffortArg, mask_value: Option<u64>) -> RequestedParams {
+pub fn requested(
+    bound: Bound,
+    model: ModelId,
+    effort: EffortArg,
+    mask_value: Option<u64>,
+) -> RequestedParams {
     RequestedParams { bound, model, effort: effort.into(), mask_value }
 }
 
@@ -82,7 +87,8 @@ pub fn describe(bound: Bound) -> String {
 /// # Errors
 /// If `text` is not a number of that type, or integers of that type do not hold it.
 pub fn bit_pattern(text: &str, element: ElementType) -> Result<u64, CliError> {
-    let wrong = || CliError::new(format!("mask value '{text}': not a value of element type {}", element.name()));
+    let wrong =
+        || CliError::new(format!("mask value '{text}': not a value of element type {}", element.name()));
     let bits = element.bits();
     match element.class() {
         ElementClass::Float => {

@@ -11,7 +11,7 @@ use crate::chunking;
 use crate::compress::{Fetched, fetch_chunk, in_groups};
 use crate::error::CliError;
 use crate::h5::create::user_fill;
-use crate::h5::dataset::{Region, chunk_regions, read_region};
+use crate::h5::dataset::{Region, chunk_regions, read_region, read_stored_chunk};
 use crate::h5::element::element_type;
 use crate::h5::pipeline::{filters, stored_params};
 use crate::method_counts::MethodCounts;
@@ -105,7 +105,15 @@ pub fn check_dataset(
         finding.problem = Some(format!("has dimensions {copy_dims:?}, the original has {dims:?}"));
         return Ok(finding);
     }
-    let (Ok(element), Ok(copy_element)) = (element_type(&original.dtype()?), element_type(&copy.dtype()?)) else {
+    if finding.params.is_none() && !original.create_plist()?.all_filters_avail() {
+        if !same_stored_chunks(original, copy)? {
+            finding.problem =
+                Some("differs in its stored bytes, and its filter is not there to read them".into());
+        }
+        return Ok(finding);
+    }
+    let (Ok(element), Ok(copy_element)) = (element_type(&original.dtype()?), element_type(&copy.dtype()?))
+    else {
         return Ok(finding);
     };
     if (element.class(), element.size_bytes()) != (copy_element.class(), copy_element.size_bytes()) {
@@ -116,8 +124,23 @@ pub fn check_dataset(
     if dims.is_empty() || dims.contains(&0) {
         return Ok(finding);
     }
-    Comparison::try_new(original, copy, element, copy_element, &finding)?.run(&mut finding, pool, progress)?;
+    Comparison::try_new(original, copy, element, copy_element, &finding)?.run(
+        &mut finding,
+        pool,
+        progress,
+    )?;
     Ok(finding)
+}
+
+/// Whether two datasets with one chunking hold the same bytes, filters unseen.
+fn same_stored_chunks(original: &Dataset, copy: &Dataset) -> Result<bool, CliError> {
+    let (Some(chunk), true) = (original.chunk(), original.chunk() == copy.chunk()) else { return Ok(false) };
+    for region in chunk_regions(&original.shape(), &chunk) {
+        if read_stored_chunk(original, &region.start)? != read_stored_chunk(copy, &region.start)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 struct Comparison<'a> {
@@ -149,7 +172,16 @@ impl<'a> Comparison<'a> {
             None => Marks { fill: user_fill(copy, copy_element)?, mask: None },
         };
         let only_our_filter = matches!(pipeline.as_slice(), [only] if only.id == FILTER_ID);
-        Ok(Self { original, copy, element, copy_element, chunk, bound: finding.bound(), marks, only_our_filter })
+        Ok(Self {
+            original,
+            copy,
+            element,
+            copy_element,
+            chunk,
+            bound: finding.bound(),
+            marks,
+            only_our_filter,
+        })
     }
 
     fn run(&self, finding: &mut Finding, pool: &ThreadPool, progress: &mut Progress) -> Result<(), CliError> {
@@ -163,9 +195,13 @@ impl<'a> Comparison<'a> {
                 }
             }
             let results: Vec<_> = pool.install(|| {
-                pairs.into_par_iter().zip(group).map(|((original, fetched), region)| {
-                    (original.len() as u64, self.compare(&original, fetched, region))
-                }).collect()
+                pairs
+                    .into_par_iter()
+                    .zip(group)
+                    .map(|((original, fetched), region)| {
+                        (original.len() as u64, self.compare(&original, fetched, region))
+                    })
+                    .collect()
             });
             for ((n_bytes, result), region) in results.into_iter().zip(group) {
                 self.take_in(finding, &mut largest, result, region)?;
@@ -181,7 +217,12 @@ impl<'a> Comparison<'a> {
         Ok((read_region(self.original, region)?, fetch_chunk(self.copy, region, self.only_our_filter)?))
     }
 
-    fn compare(&self, original: &[u8], fetched: Fetched, region: &Region) -> Result<Difference, h5z_sae::Error> {
+    fn compare(
+        &self,
+        original: &[u8],
+        fetched: Fetched,
+        region: &Region,
+    ) -> Result<Difference, h5z_sae::Error> {
         let copy = fetched.into_values(region, &self.chunk, self.copy_element)?;
         Ok(compare(self.element, original, self.copy_element, &copy, self.bound, &self.marks))
     }

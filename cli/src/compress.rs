@@ -93,7 +93,8 @@ pub fn write_compressed(
 ) -> Result<(), CliError> {
     let regions = chunk_regions(&original.shape(), &coder.chunk);
     in_groups(pool, &regions, |group| {
-        let values = group.iter().map(|region| read_region(original, region)).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            group.iter().map(|region| read_region(original, region)).collect::<Result<Vec<_>, _>>()?;
         let n_bytes: usize = values.iter().map(Vec::len).sum();
         let streams = pool.install(|| {
             let pairs = values.into_par_iter().zip(group);
@@ -120,10 +121,10 @@ pub enum Fetched {
 /// # Errors
 /// HDF5's own sentence.
 pub fn fetch_chunk(dataset: &Dataset, region: &Region, only_our_filter: bool) -> Result<Fetched, CliError> {
-    if only_our_filter {
-        if let Some(StoredChunk { bytes, filter_mask: 0 }) = read_stored_chunk(dataset, &region.start)? {
-            return Ok(Fetched::Stream(bytes));
-        }
+    if only_our_filter
+        && let Some(StoredChunk { bytes, filter_mask: 0 }) = read_stored_chunk(dataset, &region.start)?
+    {
+        return Ok(Fetched::Stream(bytes));
     }
     Ok(Fetched::Values(read_region(dataset, region)?))
 }
@@ -152,7 +153,7 @@ impl Fetched {
             Self::Stream(stream) => stream,
         };
         let whole_bytes = chunk.iter().product::<usize>() * element.size_bytes();
-        let limits = Limits { max_chunk_bytes: whole_bytes, ..Limits::default() };
+        let limits = Limits { max_chunk_bytes: whole_bytes };
         let values = decompress_chunk(&stream, &limits, &models::Lookup, &GemmBackend::default())?;
         if values.len() != whole_bytes {
             return Err(h5z_sae::Error::new(

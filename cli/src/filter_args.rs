@@ -11,6 +11,7 @@ use h5z_sae::sae::ModelId;
 use crate::bound::{BoundArgs, EffortArg, bit_pattern, parse_element, requested};
 use crate::error::CliError;
 use crate::models;
+use crate::output::print;
 
 /// Print the filter's parameters (cd_values) for other tools
 ///
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         None => ModelId(0),
     };
     let words = requested(args.bound.bound()?, model, args.effort, mask_value).to_words();
-    println!("{}", args.format.render(&words));
+    print(&args.format.render(&words))?;
     Ok(ExitCode::SUCCESS)
 }
 

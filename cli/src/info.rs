@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use crate::bound::describe;
 use crate::error::{At, CliError};
+use crate::fields::Fields;
 use crate::h5::dataset::read_stored_chunk;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::{filters, register_filter};
 use crate::method_counts::MethodCounts;
 use crate::models;
+use crate::output::print;
 
 /// Show what a model (.sae) or a compressed HDF5 file holds
 #[derive(clap::Args)]
@@ -33,11 +35,7 @@ pub struct Args {
 /// If the file cannot be read, or is neither.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let content = if is_hdf5(&args.file)? { hdf5_info(&args.file)? } else { model_info(&args.file)? };
-    if args.json {
-        println!("{content:#}");
-    } else {
-        print_indented(&content, 0);
-    }
+    print(&if args.json { format!("{:#}", content.to_json()) } else { content.to_text() })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -46,7 +44,10 @@ fn is_hdf5(path: &Path) -> Result<bool, CliError> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = std::fs::File::open(path).at(format_args!("{}: cannot read", path.display()))?;
     if path.is_dir() {
-        return Err(CliError::new(format!("{}: is a folder, expected a model or an HDF5 file", path.display())));
+        return Err(CliError::new(format!(
+            "{}: is a folder, expected a model or an HDF5 file",
+            path.display()
+        )));
     }
     let length = file.metadata().at(path.display())?.len();
     let mut at = 0;
@@ -61,23 +62,30 @@ fn is_hdf5(path: &Path) -> Result<bool, CliError> {
     Ok(false)
 }
 
-fn model_info(path: &Path) -> Result<Value, CliError> {
+fn model_info(path: &Path) -> Result<Fields, CliError> {
     let model = models::load(path)?;
     let file_bytes = std::fs::metadata(path).at(path.display())?.len();
     let spec = model.spec();
-    Ok(json!({
-        "model": model.id().to_string(),
-        "file_bytes": file_bytes,
-        "patch": format!("{} x {}", spec.patch.rows, spec.patch.cols),
-        "layers": layers(&model),
-        "point_symmetric": spec.point_symmetric,
-        "transform": transform(spec.transform),
-        "penalty": match spec.penalty { Penalty::Z => "z", Penalty::Grad => "grad" },
-        "sparsity_lambda": spec.sparsity_lambda,
-        "most_active_latents": if spec.active == 0 { json!("all") } else { json!(spec.active) },
-        "break_even": break_even(file_bytes, &spec.provenance),
-        "provenance": spec.provenance,
-    }))
+    let most_active = if spec.active == 0 { json!("all") } else { json!(spec.active) };
+    Ok(Fields::default()
+        .fact("model", model.id().to_string())
+        .fact("file_bytes", file_bytes)
+        .fact("patch", format!("{} x {}", spec.patch.rows, spec.patch.cols))
+        .fact("layers", layers(&model))
+        .fact("point_symmetric", spec.point_symmetric)
+        .fact("transform", transform(spec.transform))
+        .fact("penalty", penalty(spec.penalty))
+        .fact("sparsity_lambda", spec.sparsity_lambda)
+        .fact("most_active_latents", most_active)
+        .fact("break_even", break_even(&model, file_bytes))
+        .fact("provenance", json!(spec.provenance)))
+}
+
+fn penalty(penalty: Penalty) -> &'static str {
+    match penalty {
+        Penalty::Z => "z",
+        Penalty::Grad => "grad",
+    }
 }
 
 fn layers(model: &Model) -> String {
@@ -99,24 +107,25 @@ fn transform(transform: Transform) -> String {
     }
 }
 
-/// The volume of raw data at which a model's own bytes are paid for: with `r` the ratio that training measured on
-/// held-out frames and `r0` the one without the network (1, i.e. raw data, where it was not measured), each raw byte
-/// saves 1/r0 − 1/r.
-fn break_even(file_bytes: u64, provenance: &std::collections::BTreeMap<String, String>) -> Value {
-    let number = |key: &str| provenance.get(key).and_then(|text| text.parse::<f64>().ok()).filter(|r| *r > 0.0);
-    let Some(ratio) = number("held_out_ratio") else {
-        return json!("unknown: the file does not say which ratio was reached in training");
+/// The volume of f32 data at which a model's own bytes are paid for, compared with storing it raw: by the nonzeros
+/// that training counted on held-out patches, each with its position among the latents and a weight.
+fn break_even(model: &Model, file_bytes: u64) -> Value {
+    const WEIGHT_BITS: f64 = 6.0;
+    let counted = model.spec().provenance.get("held_out_nonzeros").and_then(|text| text.parse::<f64>().ok());
+    let Some(nonzeros) = counted.filter(|nonzeros| *nonzeros > 0.0) else {
+        return json!("unknown: the file does not say how many nonzeros a patch takes");
     };
-    let without = number("held_out_ratio_without_network");
-    let saved_per_byte = 1.0 / without.unwrap_or(1.0) - 1.0 / ratio;
-    if saved_per_byte <= 0.0 {
-        return json!("never: the held-out frames were not smaller with the network");
+    let position_bits = (model.n_latents() as f64 / nonzeros).log2().max(0.0) + 1.5;
+    let coded_bytes = nonzeros * (position_bits + WEIGHT_BITS) / 8.0;
+    let raw_bytes = (model.n_values() * size_of::<f32>()) as f64;
+    if coded_bytes >= raw_bytes {
+        return json!("never: the latent code is no smaller than the data");
     }
-    let compared_with = if without.is_some() { "the same codec without network" } else { "storing raw data" };
-    json!(format!("{:.1} MB of data, compared with {compared_with}", file_bytes as f64 / saved_per_byte / 1e6))
+    let megabytes = file_bytes as f64 * raw_bytes / (raw_bytes - coded_bytes) / 1e6;
+    json!(format!("about {megabytes:.1} MB of f32 data, compared with raw storage, at the latent code alone"))
 }
 
-fn hdf5_info(path: &Path) -> Result<Value, CliError> {
+fn hdf5_info(path: &Path) -> Result<Fields, CliError> {
     register_filter()?;
     let file = open(path)?;
     let mut datasets = Vec::new();
@@ -127,51 +136,56 @@ fn hdf5_info(path: &Path) -> Result<Value, CliError> {
             datasets.push(info);
         }
     }
+    let info = Fields::default().fact("file", path.display().to_string());
     if datasets.is_empty() {
-        return Ok(json!({ "file": path.display().to_string(), "datasets": format!("none uses filter {FILTER_ID}") }));
+        return Ok(info.fact("datasets", format!("none uses filter {FILTER_ID}")));
     }
-    Ok(json!({ "file": path.display().to_string(), "datasets": datasets }))
+    Ok(info.list("datasets", datasets))
 }
 
-fn dataset_info(name: &str, dataset: &Dataset) -> Result<Option<Value>, CliError> {
+fn dataset_info(name: &str, dataset: &Dataset) -> Result<Option<Fields>, CliError> {
     let pipeline = filters(dataset)?;
     let Some(ours) = pipeline.iter().find(|filter| filter.id == FILTER_ID) else { return Ok(None) };
     let raw_bytes = (dataset.size() * dataset.dtype()?.size()) as u64;
     let stored_bytes = dataset.storage_size();
-    let others: Vec<_> = pipeline.iter().filter(|filter| filter.id != FILTER_ID).map(|filter| filter.name()).collect();
-    let chunks = if others.is_empty() { chunk_summary(dataset)? } else { Value::Null };
-    Ok(Some(json!({
-        "path": name,
-        "dimensions": dataset.shape(),
-        "chunk": dataset.chunk(),
-        "parameters": params_info(&ours.cd_values),
-        "cd_values": ours.cd_values,
-        "other_filters": others,
-        "raw_bytes": raw_bytes,
-        "stored_bytes": stored_bytes,
-        "ratio": raw_bytes as f64 / stored_bytes as f64,
-        "chunks": chunks,
-    })))
+    let others: Vec<_> =
+        pipeline.iter().filter(|filter| filter.id != FILTER_ID).map(|filter| filter.name()).collect();
+    let mut info = Fields::default()
+        .fact("path", name)
+        .fact("dimensions", dataset.shape())
+        .fact("chunk", dataset.chunk())
+        .group("parameters", params_info(&ours.cd_values))
+        .fact("cd_values", json!(ours.cd_values))
+        .fact("raw_bytes", raw_bytes)
+        .fact("stored_bytes", stored_bytes)
+        .fact("ratio", raw_bytes as f64 / stored_bytes as f64);
+    if others.is_empty() {
+        info = info.group("chunks", chunk_summary(dataset)?);
+    } else {
+        info = info.fact("other_filters", others);
+    }
+    Ok(Some(info))
 }
 
-fn params_info(cd_values: &[u32]) -> Value {
+fn params_info(cd_values: &[u32]) -> Fields {
     let params = match StoredParams::parse(cd_values) {
         Ok(params) => params,
-        Err(error) => return json!(format!("unreadable: {error}")),
+        Err(error) => return Fields::default().fact("unreadable", error.to_string()),
     };
     let request = params.requested();
-    json!({
-        "bound": describe(request.bound),
-        "model": if request.model.0 == 0 { "none".to_string() } else { request.model.to_string() },
-        "effort": format!("{:?}", request.effort).to_lowercase(),
-        "element": params.element().name(),
-        "fill_value_bits": params.fill_value().map(|bits| format!("{bits:#x}")),
-        "mask_value_bits": request.mask_value.map(|bits| format!("{bits:#x}")),
-    })
+    let bits = |pattern: Option<u64>| pattern.map(|bits| format!("{bits:#x}"));
+    let model = if request.model.0 == 0 { "none".to_string() } else { request.model.to_string() };
+    Fields::default()
+        .fact("bound", describe(request.bound))
+        .fact("model", model)
+        .fact("effort", format!("{:?}", request.effort).to_lowercase())
+        .fact("element", params.element().name())
+        .fact("fill_value_bits", bits(params.fill_value()))
+        .fact("mask_value_bits", bits(request.mask_value))
 }
 
 /// Sizes of the stored chunks, and how they are coded, by their headers.
-fn chunk_summary(dataset: &Dataset) -> Result<Value, CliError> {
+fn chunk_summary(dataset: &Dataset) -> Result<Fields, CliError> {
     let mut sizes = Vec::new();
     let (mut methods, mut largest_error) = (MethodCounts::default(), 0.0f32);
     for index in 0..dataset.num_chunks().unwrap_or(0) {
@@ -188,41 +202,11 @@ fn chunk_summary(dataset: &Dataset) -> Result<Value, CliError> {
         methods.add(header.as_ref());
     }
     sizes.sort_unstable();
-    Ok(json!({
-        "number": sizes.len(),
-        "smallest_bytes": sizes.first(),
-        "median_bytes": sizes.get(sizes.len() / 2),
-        "largest_bytes": sizes.last(),
-        "by_method": methods.to_json(),
-        "largest_error_as_written": largest_error,
-    }))
-}
-
-/// JSON for people: a line for each entry, without quotes and brackets.
-fn print_indented(value: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    let Value::Object(entries) = value else { return };
-    for (key, entry) in entries {
-        match entry {
-            Value::Null => {}
-            Value::Object(_) => {
-                println!("{indent}{key}:");
-                print_indented(entry, depth + 1);
-            }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                println!("{indent}{key}:");
-                for item in items {
-                    print_indented(item, depth + 1);
-                    println!();
-                }
-            }
-            Value::Array(items) if items.is_empty() => {}
-            Value::Array(items) => {
-                let items: Vec<String> = items.iter().map(Value::to_string).collect();
-                println!("{indent}{key}: {}", items.join(" "));
-            }
-            Value::String(text) => println!("{indent}{key}: {text}"),
-            other => println!("{indent}{key}: {other}"),
-        }
-    }
+    Ok(Fields::default()
+        .fact("number", sizes.len())
+        .fact("smallest_bytes", sizes.first().copied())
+        .fact("median_bytes", sizes.get(sizes.len() / 2).copied())
+        .fact("largest_bytes", sizes.last().copied())
+        .fact("by_method", methods.to_json())
+        .fact("largest_error_as_written", largest_error))
 }

@@ -9,6 +9,7 @@ mod check;
 mod chunking;
 mod compress;
 mod error;
+mod fields;
 mod filter_args;
 mod h5;
 mod info;
@@ -21,6 +22,7 @@ mod progress;
 mod repack;
 mod scattering;
 mod synth;
+mod train;
 mod unpack;
 mod values;
 mod verify;
@@ -36,11 +38,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     FilterArgs(filter_args::Args),
-   Info(info::Args),
-   Repack(repack::Args),
+    Info(info::Args),
+    Repack(repack::Args),
     Synth(synth::Args),
-   Unpack(unpack::Args),
-   Verify(verify::Args),
+    Train(train::Args),
+    Unpack(unpack::Args),
+    Verify(verify::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 `verify` found a broken promise; 2 anything else went wrong \
@@ -51,11 +54,12 @@ fn main() -> ExitCode {
     interrupt::watch();
     let result = match cli.verb {
         Verb::FilterArgs(args) => filter_args::run(&args),
-       Verb::Info(args) => info::run(&args),
-       Verb::Repack(args) => repack::run(&args),
+        Verb::Info(args) => info::run(&args),
+        Verb::Repack(args) => repack::run(&args),
         Verb::Synth(args) => synth::run(&args),
-       Verb::Unpack(args) => unpack::run(&args),
-       Verb::Verify(args) => verify::run(&args),
+        Verb::Train(args) => train::run(&args),
+        Verb::Unpack(args) => unpack::run(&args),
+        Verb::Verify(args) => verify::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("sae: {error}");

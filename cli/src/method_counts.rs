@@ -22,7 +22,9 @@ impl MethodCounts {
     /// In words, with shares: `coded with the network 75 %, raw 25 %`.
     pub fn describe(&self) -> String {
         let total: u64 = self.0.values().sum();
-        let share = |(method, count): (&String, &u64)| format!("{method} {:.0} %", 100.0 * *count as f64 / total as f64);
+        let share = |(method, count): (&String, &u64)| {
+            format!("{method} {:.0} %", 100.0 * *count as f64 / total as f64)
+        };
         self.0.iter().map(share).collect::<Vec<_>>().join(", ")
     }
 }

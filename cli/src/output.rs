@@ -1,5 +1,6 @@
 //! Output files appear under their name only when they are complete.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{At, CliError};
@@ -15,7 +16,10 @@ impl PendingFile {
     /// If the destination is a folder, or lies in none.
     pub fn try_new(destination: &Path) -> Result<Self, CliError> {
         if destination.is_dir() {
-            return Err(CliError::new(format!("{}: is a folder, expected a file name", destination.display())));
+            return Err(CliError::new(format!(
+                "{}: is a folder, expected a file name",
+                destination.display()
+            )));
         }
         let name = destination
             .file_name()
@@ -66,4 +70,15 @@ pub fn refuse_same_file(input: &Path, output: &Path) -> Result<(), CliError> {
         )));
     }
     Ok(())
+}
+
+/// Prints lines to stdout. A reader that has had enough (`| head`) is no error.
+///
+/// # Errors
+/// If stdout cannot be written for another reason.
+pub fn print(text: &str) -> Result<(), CliError> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).at("stdout"),
+        _ => Ok(()),
+    }
 }

@@ -32,7 +32,8 @@ const SEQUENTIAL: [Colour; 9] = [
 ];
 
 /// Stops of the difference's scale.
-const DIVERGING: [Colour; 5] = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
+const DIVERGING: [Colour; 5] =
+    [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
 
 /// Between the panels, and for values that are not finite.
 const GREY: Colour = [128, 128, 128];
@@ -55,7 +56,8 @@ pub fn draw(original: &Dataset, copy: &Dataset, frame: usize, out: &Path) -> Res
     let (_, _, after) = read_frame(copy, frame)?;
     let difference: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
     let log_scale = LogScale::of(&before);
-    let largest = difference.iter().copied().filter(|d| d.is_finite()).fold(0.0, |most: f64, d| most.max(d.abs()));
+    let largest =
+        difference.iter().copied().filter(|d| d.is_finite()).fold(0.0, |most: f64, d| most.max(d.abs()));
     let panels = [
         before.iter().map(|&value| log_scale.colour(value)).collect(),
         after.iter().map(|&value| log_scale.colour(value)).collect(),
@@ -73,7 +75,10 @@ fn read_frame(dataset: &Dataset, frame: usize) -> Result<(usize, usize, Vec<f64>
     };
     let n_frames: usize = leading.iter().product();
     if frame >= n_frames {
-        return Err(CliError::new(format!("frame {frame}: the dataset has frames 0 to {}", n_frames.saturating_sub(1))));
+        return Err(CliError::new(format!(
+            "frame {frame}: the dataset has frames 0 to {}",
+            n_frames.saturating_sub(1)
+        )));
     }
     let mut start = vec![0; dims.len()];
     let mut rest = frame;
@@ -103,7 +108,8 @@ impl LogScale {
         if !value.is_finite() {
             return GREY;
         }
-        let position = if value > 0.0 { (value.log10() - self.lowest) / (self.highest - self.lowest) } else { 0.0 };
+        let position =
+            if value > 0.0 { (value.log10() - self.lowest) / (self.highest - self.lowest) } else { 0.0 };
         blend(&SEQUENTIAL, position)
     }
 }

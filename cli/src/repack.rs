@@ -8,8 +8,7 @@ use std::sync::Arc;
 use h5z_sae::cd_values::{FILTER_ID, RequestedParams};
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{Bound, ElementClass, ElementType};
-use hdf5::plist::LinkCreate;
-use hdf5::{Dataset, File, Group, LocationType};
+use hdf5::{Dataset, File, LocationType};
 use rayon::ThreadPool;
 
 use crate::bound::{BoundArgs, EffortArg, bit_pattern, describe, requested};
@@ -17,13 +16,13 @@ use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
-use crate::h5::create::{create_like, user_fill};
+use crate::h5::create::{Place, create_like, user_fill};
 use crate::h5::dataset::{self, chunk_regions, dims_with_values, read_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
 use crate::h5::pipeline::{FilterEntry, register_filter, stored_params};
 use crate::models;
-use crate::output::{PendingFile, refuse_same_file};
+use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
 use crate::values::{Marks, Range};
 use crate::verify;
@@ -82,13 +81,13 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let pool = thread_pool(args.jobs.map(usize::from))?;
     let plans = plan(args, &source, bound, model.as_ref(), &pool)?;
     if !args.json {
-        plans.iter().for_each(|plan| println!("{plan}"));
+        plans.iter().try_for_each(|plan| print(&plan.to_string()))?;
     }
     let pending = PendingFile::try_new(&args.output)?;
     write_copy(args, &source, pending.path(), &plans, &pool).at(args.output.display())?;
     let report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &pool)
         .at(args.output.display())?;
-    report.print(args.json);
+    report.print(args.json)?;
     if report.failed() {
         return Ok(ExitCode::from(1));
     }
@@ -154,7 +153,8 @@ fn default_datasets(source: &File) -> Result<Vec<String>, CliError> {
     let mut chosen = Vec::new();
     for path in paths_of(source, LocationType::Dataset)? {
         let Ok(dataset) = source.dataset(&path) else { continue };
-        let float = element_type(&dataset.dtype()?).is_ok_and(|element| element.class() == ElementClass::Float);
+        let float =
+            element_type(&dataset.dtype()?).is_ok_and(|element| element.class() == ElementClass::Float);
         let has_frames = dims_with_values(&dataset).is_ok_and(|dims| dims.len() >= 2);
         if float && has_frames && dataset.layout() != hdf5::dataset::Layout::Virtual {
             chosen.push(path);
@@ -207,8 +207,15 @@ fn absolute(
     Ok(if epsilon > 0.0 && epsilon.is_finite() { Bound::Absolute(epsilon) } else { Bound::Lossless })
 }
 
-fn write_copy(args: &Args, source: &File, path: &Path, plans: &[Plan], pool: &ThreadPool) -> Result<(), CliError> {
-    let n_bytes: usize = plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
+fn write_copy(
+    args: &Args,
+    source: &File,
+    path: &Path,
+    plans: &[Plan],
+    pool: &ThreadPool,
+) -> Result<(), CliError> {
+    let n_bytes: usize =
+        plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
     let mut repacker = Repacker {
         plans: plans.iter().map(|plan| (plan.key.clone(), plan)).collect(),
         pool,
@@ -228,17 +235,10 @@ impl Replace for Repacker<'_> {
         self.plans.contains_key(key)
     }
 
-    fn replace(
-        &mut self,
-        original: &Dataset,
-        key: &ObjectKey,
-        parent: &Group,
-        name: &str,
-        link: &LinkCreate,
-    ) -> Result<(), CliError> {
+    fn replace(&mut self, original: &Dataset, key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {
         let plan = self.plans[key];
         let filter = FilterEntry { id: FILTER_ID, cd_values: plan.request.to_words() };
-        let target = create_like(original, parent, name, link, &plan.chunking.dims, &[filter])?;
+        let target = create_like(original, place, &plan.chunking.dims, &[filter])?;
         let stored = stored_params(&target)?
             .ok_or_else(|| CliError::new("HDF5 created the dataset without the filter"))?;
         let coder = ChunkCoder::try_new(&target, &stored)?;

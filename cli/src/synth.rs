@@ -122,7 +122,9 @@ struct Drawn {
 impl Recipe {
     fn try_new(args: &Args) -> Result<Self, CliError> {
         if args.set == Set::Narrow && !args.families.is_empty() {
-            return Err(CliError::new("--families: the narrow set has cylinders only; use it with --set broad"));
+            return Err(CliError::new(
+                "--families: the narrow set has cylinders only; use it with --set broad",
+            ));
         }
         let families = match args.set {
             Set::Narrow => vec![Family::Cylinder],
@@ -165,7 +167,9 @@ impl Recipe {
                 return Ok(Drawn { values, family_index: family_index as u8, q_max });
             }
         }
-        Err(CliError::new(format!("no visible particle in {MAX_DRAWS} draws; choose other families or another q")))
+        Err(CliError::new(format!(
+            "no visible particle in {MAX_DRAWS} draws; choose other families or another q"
+        )))
     }
 
     fn disturb(&self, values: &mut [f64], rng: &mut ChaCha8Rng) -> Result<(), CliError> {
@@ -175,7 +179,8 @@ impl Recipe {
             }
         }
         if let Some(sigma) = self.noise {
-            let noise = Normal::new(0.0, sigma).map_err(|e| CliError::new(format!("--noise {sigma}: {e}")))?;
+            let noise =
+                Normal::new(0.0, sigma).map_err(|e| CliError::new(format!("--noise {sigma}: {e}")))?;
             values.iter_mut().for_each(|value| *value += noise.sample(rng));
         }
         Ok(())
@@ -199,7 +204,8 @@ fn write_file(recipe: &Recipe, n_frames: usize, path: &Path) -> Result<(), CliEr
     for start in (0..n_frames).step_by(FRAMES_PER_BLOCK) {
         interrupt::check()?;
         let end = n_frames.min(start + FRAMES_PER_BLOCK);
-        let block = (start..end).into_par_iter().map(|index| recipe.draw(index)).collect::<Result<Vec<_>, _>>()?;
+        let block =
+            (start..end).into_par_iter().map(|index| recipe.draw(index)).collect::<Result<Vec<_>, _>>()?;
         write_block(&frames, recipe, start, &block)?;
         family.extend(block.iter().map(|drawn| drawn.family_index));
         q_max.extend(block.iter().map(|drawn| drawn.q_max as f32));
@@ -224,7 +230,12 @@ fn create_frames(file: &hdf5::File, recipe: &Recipe, n_frames: usize) -> Result<
     Ok(dataset)
 }
 
-fn write_block(dataset: &hdf5::Dataset, recipe: &Recipe, start: usize, block: &[Drawn]) -> Result<(), CliError> {
+fn write_block(
+    dataset: &hdf5::Dataset,
+    recipe: &Recipe,
+    start: usize,
+    block: &[Drawn],
+) -> Result<(), CliError> {
     let shape = (block.len(), recipe.pixels, recipe.pixels);
     let rows = start..start + block.len();
     let values = block.iter().flat_map(|drawn| &drawn.values);

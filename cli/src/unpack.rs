@@ -5,21 +5,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use h5z_sae::cd_values::FILTER_ID;
-use hdf5::plist::LinkCreate;
-use hdf5::{Dataset, Group, LocationType};
+use hdf5::{Dataset, LocationType};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::compress::{fetch_chunk, in_groups, thread_pool};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
-use crate::h5::create::create_like;
+use crate::h5::create::{Place, create_like};
 use crate::h5::dataset::{chunk_regions, write_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
 use crate::h5::pipeline::{FilterEntry, filters, register_filter};
 use crate::models;
-use crate::output::{PendingFile, refuse_same_file};
+use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
 
 /// Copy an HDF5 file with this filter removed, for programs that cannot load it
@@ -71,7 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
         .at(args.output.display())?;
     pending.finish()?;
-    paths.iter().for_each(|path| println!("{path}: unpacked"));
+    paths.iter().try_for_each(|path| print(&format!("{path}: unpacked")))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,18 +85,12 @@ impl Replace for Unpacker<'_> {
         self.keys.contains(key)
     }
 
-    fn replace(
-        &mut self,
-        original: &Dataset,
-        _key: &ObjectKey,
-        parent: &Group,
-        name: &str,
-        link: &LinkCreate,
-    ) -> Result<(), CliError> {
+    fn replace(&mut self, original: &Dataset, _key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {
         let pipeline = filters(original)?;
-        let others: Vec<FilterEntry> = pipeline.iter().filter(|filter| filter.id != FILTER_ID).cloned().collect();
+        let others: Vec<FilterEntry> =
+            pipeline.iter().filter(|filter| filter.id != FILTER_ID).cloned().collect();
         let chunk = original.chunk().ok_or_else(|| CliError::new("filtered, but not chunked"))?;
-        let target = create_like(original, parent, name, link, &chunk, &others)?;
+        let target = create_like(original, place, &chunk, &others)?;
         let element = element_type(&original.dtype()?)?;
         in_groups(self.pool, &chunk_regions(&original.shape(), &chunk), |group| {
             let fetched = group

@@ -41,7 +41,10 @@ fn number(element: ElementType, bits: u64) -> Number {
 
 /// All values as f64, for pictures.
 pub fn to_f64(element: ElementType, bytes: &[u8]) -> Vec<f64> {
-    bytes.chunks_exact(element.size_bytes()).map(|value| number(element, bits(element, value)).as_f64()).collect()
+    bytes
+        .chunks_exact(element.size_bytes())
+        .map(|value| number(element, bits(element, value)).as_f64())
+        .collect()
 }
 
 /// Bit patterns that are no data: they come back exactly and count in no range.
@@ -105,7 +108,8 @@ pub fn compare(
     bound: Bound,
     marks: &Marks,
 ) -> Difference {
-    let mut difference = Difference { allowed: allowed(element, original, bound, marks), ..Difference::default() };
+    let mut difference =
+        Difference { allowed: allowed(element, original, bound, marks), ..Difference::default() };
     let pairs = original.chunks_exact(element.size_bytes()).zip(copy.chunks_exact(copy_element.size_bytes()));
     for (index, (original, copy)) in pairs.enumerate() {
         let (original, copy) = (bits(element, original), bits(copy_element, copy));
@@ -115,10 +119,12 @@ pub fn compare(
         let (from, to) = (number(element, original), number(element, copy));
         let distance = distance(from, to);
         difference.max_abs_err = difference.max_abs_err.max(distance.unwrap_or(0.0));
-        let kept = !must_be_exact(from, original, bound, marks) && distance.is_some_and(|d| d <= difference.allowed);
+        let kept =
+            !must_be_exact(from, original, bound, marks) && distance.is_some_and(|d| d <= difference.allowed);
         if !kept {
             difference.n_broken += 1;
-            let sentence = || format!("{} became {}, allowed is {:e}", show(from), show(to), difference.allowed);
+            let sentence =
+                || format!("{} became {}, allowed is {:e}", show(from), show(to), difference.allowed);
             difference.first_broken = difference.first_broken.take().or_else(|| Some((index, sentence())));
         }
     }

@@ -18,6 +18,7 @@ use crate::h5::dataset;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::register_filter;
 use crate::models;
+use crate::output::print;
 use crate::picture;
 use crate::progress::Progress;
 use crate::repack::Plan;
@@ -68,15 +69,22 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         dataset::open(&original, path).at(args.original.display())?;
     }
     let pool = thread_pool(args.jobs.map(usize::from))?;
-    let report = Report::of_files(&original, &compressed, &args.datasets, &pool).at(args.compressed.display())?;
+    let report =
+        Report::of_files(&original, &compressed, &args.datasets, &pool).at(args.compressed.display())?;
     if let Some(out) = &args.picture {
         draw(args, &report, &original, &compressed, out)?;
     }
-    report.print(args.json);
+    report.print(args.json)?;
     Ok(if report.failed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn draw(args: &Args, report: &Report, original: &File, compressed: &File, out: &Path) -> Result<(), CliError> {
+fn draw(
+    args: &Args,
+    report: &Report,
+    original: &File,
+    compressed: &File,
+    out: &Path,
+) -> Result<(), CliError> {
     let drawn = args.datasets.first().or_else(|| report.compressed().next().map(|finding| &finding.path));
     let Some(path) = drawn else {
         return Err(CliError::new("--picture: there is no compressed dataset to draw"));
@@ -92,7 +100,12 @@ pub struct Report {
 }
 
 impl Report {
-    fn of_files(original: &File, compressed: &File, wanted: &[String], pool: &ThreadPool) -> Result<Self, CliError> {
+    fn of_files(
+        original: &File,
+        compressed: &File,
+        wanted: &[String],
+        pool: &ThreadPool,
+    ) -> Result<Self, CliError> {
         let paths = paths_of(original, LocationType::Dataset)?;
         let mut findings = Vec::new();
         let mut progress = Progress::bytes("comparing", total_bytes(original, &paths));
@@ -161,21 +174,19 @@ impl Report {
     }
 
     /// Prints to stdout; problems, in words, to stderr.
-    pub fn print(&self, as_json: bool) {
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub fn print(&self, as_json: bool) -> Result<(), CliError> {
         if as_json {
-            println!("{:#}", self.to_json());
-            return;
+            return print(&format!("{:#}", self.to_json()));
         }
-        self.compressed().for_each(|finding| println!("{}", line(finding)));
+        self.compressed().try_for_each(|finding| print(&line(finding)))?;
         if let Some(totals) = Totals::of(self) {
-            println!("{totals}");
+            print(&totals.to_string())?;
         }
-        for finding in &self.findings {
-            if let Some(problem) = &finding.problem {
-                eprintln!("sae: {}: {problem}{}", finding.path, further(finding.n_broken));
-            }
-        }
-        self.problems.iter().for_each(|problem| eprintln!("sae: {problem}"));
+        self.sentences().iter().for_each(|problem| eprintln!("sae: {problem}"));
+        Ok(())
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -198,7 +209,10 @@ impl Report {
 
     fn sentences(&self) -> Vec<String> {
         let of_datasets = self.findings.iter().filter_map(|finding| {
-            finding.problem.as_ref().map(|problem| format!("{}: {problem}{}", finding.path, further(finding.n_broken)))
+            finding
+                .problem
+                .as_ref()
+                .map(|problem| format!("{}: {problem}{}", finding.path, further(finding.n_broken)))
         });
         of_datasets.chain(self.problems.iter().cloned()).collect()
     }

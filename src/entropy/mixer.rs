@@ -17,8 +17,9 @@ const BIAS: i32 = 256;
 
 /// `N` context tables and the weights of their mixture; `N + 1` counts the constant input.
 pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
-    /// All tables, one behind the other, `1 << TABLE_BITS` entries each.
-    slots: Vec<AdaptiveBit>,
+    /// States of [`AdaptiveBit`]: all tables, one behind the other, `1 << table_bits` entries each. Plain numbers, so
+    /// that a new table is memory of zeros, of which the system hands out only the pages that are touched.
+    slots: Vec<u32>,
     weights: Vec<[i32; N_PLUS_1]>,
     table_bits: u32,
     journal: Option<Journal<N_PLUS_1>>,
@@ -26,7 +27,7 @@ pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
 
 /// What was overwritten since a mark, newest last.
 struct Journal<const N_PLUS_1: usize> {
-    slots: Vec<(u32, AdaptiveBit)>,
+    slots: Vec<(u32, u32)>,
     weights: Vec<(u32, [i32; N_PLUS_1])>,
 }
 
@@ -37,7 +38,7 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         let mut initial = [ONE * 3 / 10; N_PLUS_1];
         initial[N] = 0;
         Self {
-            slots: vec![AdaptiveBit::EVEN; N << table_bits],
+            slots: vec![0; N << table_bits],
             weights: vec![initial; n_sets],
             table_bits,
             journal: None,
@@ -80,7 +81,7 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         for i in 0..N {
             let index = (contexts[i] & mask) + ((i as u32) << self.table_bits);
             indices[i] = index;
-            logits[i] = stretch(self.slots[index as usize].p1());
+            logits[i] = stretch(AdaptiveBit::from_word(self.slots[index as usize]).p1());
             sum += i64::from(weights[i]) * i64::from(logits[i]);
         }
         let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
@@ -95,7 +96,10 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
             weights[i] = (weights[i] + step).clamp(-16 * ONE, 16 * ONE);
         }
         for index in indices {
-            self.slots[index as usize].update(bit, MEMORY);
+            let slot = &mut self.slots[index as usize];
+            let mut state = AdaptiveBit::from_word(*slot);
+            state.update(bit, MEMORY);
+            *slot = state.to_word();
         }
         bit
     }

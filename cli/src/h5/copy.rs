@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use hdf5::plist::link_create::CharEncoding;
-use hdf5::plist::{LinkCreate, ObjectCopy};
+use hdf5::plist::{GroupCreateBuilder, LinkCreate, ObjectCopy};
 use hdf5::{Dataset, Datatype, File, Group, LinkInfo, LinkType, Location, LocationType};
 use hdf5_sys::h5i::H5Iinc_ref;
 use hdf5_sys::h5l::{H5Lcopy, H5Lcreate_hard};
@@ -17,6 +17,7 @@ use hdf5_sys::h5p::{H5P_DEFAULT, H5Pset_copy_object};
 use hdf5_sys::h5t::{H5Tcopy, H5Topen2};
 
 use super::attributes;
+use super::create::Place;
 use super::file::{ObjectKey, join, key_of, links, paths_of};
 use super::raw::{Id, c_string, call, check};
 use super::references::ReferenceCopy;
@@ -28,18 +29,11 @@ pub trait Replace {
     /// Whether this object is to be replaced.
     fn wants(&self, key: &ObjectKey) -> bool;
 
-    /// Writes the replacement of `original` as `name` in `parent`; attributes and references follow.
+    /// Writes the replacement of `original` in its new place; attributes and references follow.
     ///
     /// # Errors
     /// Whatever stops the whole copy.
-    fn replace(
-        &mut self,
-        original: &Dataset,
-        key: &ObjectKey,
-        parent: &Group,
-        name: &str,
-        link: &LinkCreate,
-    ) -> Result<(), CliError>;
+    fn replace(&mut self, original: &Dataset, key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError>;
 }
 
 /// Copies everything from one file to another, empty one, that has the same creation properties.
@@ -95,7 +89,9 @@ impl<'a> TreeCopy<'a> {
         }
         self.has_named_types = true;
         // SAFETY: the property list is open and of the object copy class.
-        check(call(|| unsafe { H5Pset_copy_object(self.object_copy.id(), H5O_COPY_MERGE_COMMITTED_DTYPE_FLAG) }))?;
+        check(call(|| unsafe {
+            H5Pset_copy_object(self.object_copy.id(), H5O_COPY_MERGE_COMMITTED_DTYPE_FLAG)
+        }))?;
         let staging = self.target.create_group(TYPES_IN_TRANSIT)?;
         for (index, path) in types.iter().enumerate() {
             let named_type = self.open(self.source, path)?;
@@ -150,7 +146,8 @@ impl<'a> TreeCopy<'a> {
             LocationType::Group => self.copy_group(from, to, name, path, link),
             LocationType::Dataset if self.replace.wants(&key) => {
                 let original = from.dataset(name)?;
-                self.replace.replace(&original, &key, to, name, link)?;
+                let dtype = self.target_type(&original.dtype()?)?;
+                self.replace.replace(&original, &key, &Place { parent: to, name, link, dtype: &dtype })?;
                 self.copy_attributes(&original, &*to.dataset(name)?)
             }
             _ => Ok(object.copy_to_with_props(to, name, Some(&self.object_copy), Some(link))?),
@@ -166,8 +163,9 @@ impl<'a> TreeCopy<'a> {
         link: &LinkCreate,
     ) -> Result<(), CliError> {
         let original = from.group(name)?;
-        let group =
-            to.create_group_builder().set_gcpl(&original.create_plist()?).set_lcpl(link).create(name)?;
+        // The list that HDF5 hands out holds places in the source file, too; only its settings may be taken over.
+        let creation = GroupCreateBuilder::from_plist(&original.create_plist()?)?.finish()?;
+        let group = to.create_group_builder().set_gcpl(&creation).set_lcpl(link).create(name)?;
         self.copy_attributes(&original, &group)?;
         self.copy_links(&original, &group, path)
     }
@@ -226,7 +224,13 @@ fn copy_link(from: &Group, to: &Group, name: &str, link: &LinkCreate) -> Result<
     Ok(())
 }
 
-fn link_existing(target: &File, existing: &str, to: &Group, name: &str, link: &LinkCreate) -> Result<(), CliError> {
+fn link_existing(
+    target: &File,
+    existing: &str,
+    to: &Group,
+    name: &str,
+    link: &LinkCreate,
+) -> Result<(), CliError> {
     let (existing, name) = (c_string(existing)?, c_string(name)?);
     // SAFETY: file and group are open, and both names end with a NUL.
     check(call(|| unsafe {

@@ -7,11 +7,10 @@ use hdf5::{Dataset, Group, PropertyList};
 use hdf5_sys::h5d::{H5D_fill_value_t, H5Dcreate2};
 use hdf5_sys::h5p::{
     H5P_CLS_DATASET_CREATE, H5P_DEFAULT, H5Pcreate, H5Pfill_value_defined, H5Pget_attr_creation_order,
-    H5Pget_attr_phase_change, H5Pget_fill_time, H5Pget_fill_value, H5Pget_obj_track_times, H5Pset_attr_creation_order,
-    H5Pset_attr_phase_change, H5Pset_chunk, H5Pset_fill_time, H5Pset_fill_value, H5Pset_filter,
-    H5Pset_obj_track_times,
+    H5Pget_attr_phase_change, H5Pget_fill_time, H5Pget_fill_value, H5Pget_obj_track_times,
+    H5Pset_attr_creation_order, H5Pset_attr_phase_change, H5Pset_chunk, H5Pset_fill_time, H5Pset_fill_value,
+    H5Pset_filter, H5Pset_obj_track_times,
 };
-use hdf5_sys::h5t::H5Tcopy;
 use hdf5_sys::h5z::H5Z_FLAG_MANDATORY;
 
 use super::pipeline::FilterEntry;
@@ -51,41 +50,38 @@ fn fill_status(plist: &PropertyList) -> Result<H5D_fill_value_t, CliError> {
     Ok(status)
 }
 
-/// Creates `name` in `parent` like `original`, but in the given chunks and through the given filters.
+/// Where a new dataset goes.
+pub struct Place<'a> {
+    /// Group that gets the link.
+    pub parent: &'a Group,
+    /// Name of the link.
+    pub name: &'a str,
+    /// Properties of the link.
+    pub link: &'a LinkCreate,
+    /// The dataset's type in the new file.
+    pub dtype: &'a Id,
+}
+
+/// Creates a dataset like `original`, but in the given chunks and through the given filters.
 ///
 /// # Errors
 /// HDF5's own sentence, or that of a filter which refuses the dataset.
 pub fn create_like(
     original: &Dataset,
-    parent: &Group,
-    name: &str,
-    link: &LinkCreate,
+    place: &Place<'_>,
     chunk: &[usize],
     filters: &[FilterEntry],
 ) -> Result<Dataset, CliError> {
     let creation = creation_properties(original, chunk, filters)?;
-    create_with(original, parent, name, link, &creation)
-}
-
-fn create_with(
-    original: &Dataset,
-    parent: &Group,
-    name: &str,
-    link: &LinkCreate,
-    creation: &Id,
-) -> Result<Dataset, CliError> {
-    let (dtype, space, name) = (original.dtype()?, original.space()?, c_string(name)?);
-    // A named type belongs to the other file: the copy is an unnamed one of the same layout.
-    // SAFETY: `dtype` is an open datatype.
-    let dtype = Id::own(call(|| unsafe { H5Tcopy(dtype.id()) }))?;
+    let (space, name) = (original.space()?, c_string(place.name)?);
     // SAFETY: all identifiers are open, and the name ends with a NUL.
     let id = check(call(|| unsafe {
         H5Dcreate2(
-            parent.id(),
+            place.parent.id(),
             name.as_ptr(),
-            dtype.get(),
+            place.dtype.get(),
             space.id(),
-            link.id(),
+            place.link.id(),
             creation.get(),
             H5P_DEFAULT,
         )

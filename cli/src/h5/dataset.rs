@@ -55,7 +55,8 @@ pub fn chunk_regions(dims: &[usize], chunk: &[usize]) -> Vec<Region> {
 }
 
 fn select(space: &Dataspace, region: &Region) -> Result<Id, CliError> {
-    let [start, count] = [&region.start, &region.dims].map(|v| v.iter().map(|&n| n as u64).collect::<Vec<_>>());
+    let [start, count] =
+        [&region.start, &region.dims].map(|v| v.iter().map(|&n| n as u64).collect::<Vec<_>>());
     // SAFETY: both arrays have as many entries as the dataspace has dimensions, which callers take from the dataset;
     // HDF5 checks the region against the extent.
     check(call(|| unsafe {
@@ -106,7 +107,7 @@ pub fn write_region(dataset: &Dataset, region: &Region, bytes: &[u8]) -> Result<
 }
 
 /// The stored bytes of one chunk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredChunk {
     /// As in the file, after all filters.
     pub bytes: Vec<u8>,

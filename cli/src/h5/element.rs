@@ -21,7 +21,8 @@ const IEEE_LAYOUTS: [(usize, usize, usize, usize); 3] = [(2, 5, 10, 15), (4, 8, 
 pub fn element_type(dtype: &Datatype) -> Result<ElementType, CliError> {
     let id = dtype.id();
     // SAFETY: `id` is an open datatype for as long as `dtype` lives; the calls read it and nothing else.
-    let (class, size_bytes, order) = call(|| unsafe { (H5Tget_class(id), H5Tget_size(id), H5Tget_order(id)) });
+    let (class, size_bytes, order) =
+        call(|| unsafe { (H5Tget_class(id), H5Tget_size(id), H5Tget_order(id)) });
     let order = match order {
         H5T_order_t::H5T_ORDER_LE => ByteOrder::Little,
         H5T_order_t::H5T_ORDER_BE => ByteOrder::Big,
@@ -38,9 +39,13 @@ pub fn element_type(dtype: &Datatype) -> Result<ElementType, CliError> {
 
 fn integer_class(id: hid_t, size_bytes: usize) -> Result<ElementClass, CliError> {
     // SAFETY: as in `element_type`.
-    let (precision, offset, sign) = call(|| unsafe { (H5Tget_precision(id), H5Tget_offset(id), H5Tget_sign(id)) });
+    let (precision, offset, sign) =
+        call(|| unsafe { (H5Tget_precision(id), H5Tget_offset(id), H5Tget_sign(id)) });
     if precision != size_bytes * 8 || offset != 0 {
-        return Err(unsupported(&format!("its integers have {precision} bits of the {} stored", size_bytes * 8)));
+        return Err(unsupported(&format!(
+            "its integers have {precision} bits of the {} stored",
+            size_bytes * 8
+        )));
     }
     Ok(if sign == H5T_sign_t::H5T_SGN_NONE { ElementClass::Unsigned } else { ElementClass::Signed })
 }

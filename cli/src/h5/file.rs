@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
+use hdf5::plist::{FileCreate, FileCreateBuilder};
 use hdf5::{File, Group, IndexType, IterationOrder, LinkInfo, LinkType, Location, LocationType};
 
 use crate::error::{At, CliError};
@@ -96,12 +97,23 @@ pub fn create_copy(
     path: &Path,
     fill: impl FnOnce(&File) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let creation = source.create_plist()?;
+    let creation = creation_properties(source)?;
     let target = File::with_options().set_create_plist(&creation)?.create(path)?;
     fill(&target)?;
     target.flush()?;
     target.close()?;
     copy_user_block(source_path, path, creation.get_userblock()?)
+}
+
+/// The file's own settings, and those of its root group, which HDF5 does not list among them.
+fn creation_properties(source: &File) -> Result<FileCreate, CliError> {
+    let root = source.group("/")?.create_plist()?;
+    let mut builder = FileCreateBuilder::from_plist(&source.create_plist()?)?;
+    let attributes = root.get_attr_phase_change()?;
+    builder.attr_phase_change(attributes.max_compact, attributes.min_dense);
+    builder.attr_creation_order(root.get_attr_creation_order()?);
+    builder.link_creation_order(root.get_link_creation_order()?);
+    Ok(builder.finish()?)
 }
 
 fn copy_user_block(source_path: &Path, path: &Path, n_bytes: u64) -> Result<(), CliError> {

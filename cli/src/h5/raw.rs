@@ -64,5 +64,6 @@ impl Drop for Id {
 /// # Errors
 /// If the text holds a NUL.
 pub fn c_string(text: &str) -> Result<CString, CliError> {
-    CString::new(text).map_err(|_| CliError::new(format!("name '{}' holds a NUL byte", text.escape_default())))
+    CString::new(text)
+        .map_err(|_| CliError::new(format!("name '{}' holds a NUL byte", text.escape_default())))
 }

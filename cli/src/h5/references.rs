@@ -14,8 +14,8 @@ use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5r::{H5R_type_t, H5Rcreate, H5Rdereference2, H5Rget_region};
 use hdf5_sys::h5s::H5S_ALL;
 use hdf5_sys::h5t::{
-    H5T_class_t, H5Tget_class, H5Tget_member_offset, H5Tget_member_type, H5Tget_nmembers, H5Tget_size, H5Tget_super,
-    hvl_t,
+    H5T_class_t, H5Tget_class, H5Tget_member_offset, H5Tget_member_type, H5Tget_nmembers, H5Tget_size,
+    H5Tget_super, hvl_t,
 };
 
 use super::attributes::{self, AttributeValues, holds_references};
@@ -88,9 +88,9 @@ impl ReferenceCopy<'_> {
         // SAFETY: `dtype` is open during the call.
         let (class, value_bytes) = call(|| unsafe { (H5Tget_class(dtype), H5Tget_size(dtype)) });
         match class {
-            H5T_class_t::H5T_REFERENCE => {
-                bytes.chunks_exact_mut(value_bytes).try_for_each(|reference| self.translate_reference(reference))
-            }
+            H5T_class_t::H5T_REFERENCE => bytes
+                .chunks_exact_mut(value_bytes)
+                .try_for_each(|reference| self.translate_reference(reference)),
             H5T_class_t::H5T_COMPOUND => self.translate_members(dtype, value_bytes, bytes),
             H5T_class_t::H5T_ARRAY => self.translate(super_type(dtype)?.get(), bytes),
             H5T_class_t::H5T_VLEN => self.translate_sequences(dtype, bytes),
@@ -103,7 +103,8 @@ impl ReferenceCopy<'_> {
         let n_members = check(call(|| unsafe { H5Tget_nmembers(dtype) }))?;
         for member in 0..n_members as u32 {
             // SAFETY: `member` is below the number of members.
-            let (id, offset) = call(|| unsafe { (H5Tget_member_type(dtype, member), H5Tget_member_offset(dtype, member)) });
+            let (id, offset) =
+                call(|| unsafe { (H5Tget_member_type(dtype, member), H5Tget_member_offset(dtype, member)) });
             let member_type = Id::own(id)?;
             // SAFETY: the member's type is open.
             let member_bytes = call(|| unsafe { H5Tget_size(member_type.get()) });
@@ -125,8 +126,9 @@ impl ReferenceCopy<'_> {
                 continue;
             }
             // SAFETY: HDF5 has allocated `len` elements at `p` for this very buffer; nobody else looks at them.
-            let elements =
-                unsafe { std::slice::from_raw_parts_mut(sequence.p.cast::<u8>(), sequence.len * element_bytes) };
+            let elements = unsafe {
+                std::slice::from_raw_parts_mut(sequence.p.cast::<u8>(), sequence.len * element_bytes)
+            };
             self.translate(element.get(), elements)?;
         }
         Ok(())
@@ -137,7 +139,9 @@ impl ReferenceCopy<'_> {
             OBJECT_REFERENCE_BYTES => H5R_type_t::H5R_OBJECT,
             REGION_REFERENCE_BYTES => H5R_type_t::H5R_DATASET_REGION,
             other => {
-                return Err(CliError::new(format!("reference of {other} bytes: known are those of HDF5 up to 1.10")));
+                return Err(CliError::new(format!(
+                    "reference of {other} bytes: known are those of HDF5 up to 1.10"
+                )));
             }
         };
         let new = match self.target_path(kind, reference)? {
@@ -149,7 +153,11 @@ impl ReferenceCopy<'_> {
     }
 
     /// Where the object of a reference has gone, and which part of it is meant.
-    fn target_path(&self, kind: H5R_type_t, reference: &[u8]) -> Result<Option<(String, Option<Id>)>, CliError> {
+    fn target_path(
+        &self,
+        kind: H5R_type_t,
+        reference: &[u8],
+    ) -> Result<Option<(String, Option<Id>)>, CliError> {
         if reference.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
@@ -174,7 +182,12 @@ impl ReferenceCopy<'_> {
         Ok(Some((path.clone(), region)))
     }
 
-    fn create(&self, kind: H5R_type_t, path: &str, region: hid_t) -> Result<[u8; REGION_REFERENCE_BYTES], CliError> {
+    fn create(
+        &self,
+        kind: H5R_type_t,
+        path: &str,
+        region: hid_t,
+    ) -> Result<[u8; REGION_REFERENCE_BYTES], CliError> {
         let (mut new, path) = ([0u8; REGION_REFERENCE_BYTES], c_string(path)?);
         // SAFETY: `new` has room for the larger of both kinds, and the path ends with a NUL.
         check(call(|| unsafe {

@@ -113,9 +113,11 @@ mod tests {
 
     #[test]
     fn forward_scattering_is_contrast_times_volume() {
-        for (shape, volume) in
-            [(Shape::Ellipsoid, 4.0 / 3.0 * PI * 6000.0), (Shape::Cylinder, 12000.0 * PI), (Shape::Cuboid, 48000.0)]
-        {
+        for (shape, volume) in [
+            (Shape::Ellipsoid, 4.0 / 3.0 * PI * 6000.0),
+            (Shape::Cylinder, 12000.0 * PI),
+            (Shape::Cuboid, 48000.0),
+        ] {
             let body = Body { shape, half_axes: [10.0, 20.0, 30.0], contrast: 2.0 };
             assert!((body.amplitude([0.0; 3]) / (2.0 * volume) - 1.0).abs() < 1e-12, "{shape:?}");
         }
@@ -159,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_shell_without_contrast_to_its_core_is_the_outer_body() {
-        let whole = Particle::core_shell(Shape::Cylinder, [10.0, 10.0, 40.0], [20.0, 20.0, 50.0], [3.0, 3.0, 2.0]);
+        let whole =
+            Particle::core_shell(Shape::Cylinder, [10.0, 10.0, 40.0], [20.0, 20.0, 50.0], [3.0, 3.0, 2.0]);
         let plain = Particle::single(Shape::Cylinder, [20.0, 20.0, 50.0]);
         let q = [0.03, -0.05, 0.02];
         assert!((whole.intensity(q) / plain.intensity(q) - 1.0).abs() < 1e-12);
@@ -167,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_shell_matched_to_the_solvent_shows_only_the_core() {
-        let matched = Particle::core_shell(Shape::Ellipsoid, [10.0, 10.0, 40.0], [20.0, 20.0, 50.0], [3.0, 2.0, 2.0]);
+        let matched =
+            Particle::core_shell(Shape::Ellipsoid, [10.0, 10.0, 40.0], [20.0, 20.0, 50.0], [3.0, 2.0, 2.0]);
         let core = Particle::single(Shape::Ellipsoid, [10.0, 10.0, 40.0]);
         let q = [0.03, -0.05, 0.02];
         assert!((matched.intensity(q) / core.intensity(q) - 1.0).abs() < 1e-12);

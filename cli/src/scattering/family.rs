@@ -66,7 +66,9 @@ impl Family {
             Self::CoreShellCylinder => draw_core_shell_cylinder(rng),
             Self::CoreShellEllipsoid => draw_core_shell_ellipsoid(rng),
             Self::CoreShellSphere => draw_core_shell_sphere(rng),
-            Self::Parallelepiped => Particle::single(Shape::Cuboid, draw_lengths(rng).map(|length| length / 2.0)),
+            Self::Parallelepiped => {
+                Particle::single(Shape::Cuboid, draw_lengths(rng).map(|length| length / 2.0))
+            }
         }
     }
 }

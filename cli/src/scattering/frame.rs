@@ -20,8 +20,14 @@ impl Orientation {
         let (sin_psi, cos_psi) = psi.sin_cos();
         Self {
             axes: [
-                [cos_phi * cos_theta * cos_psi - sin_phi * sin_psi, sin_phi * cos_theta * cos_psi + cos_phi * sin_psi],
-                [-sin_phi * cos_psi - cos_phi * cos_theta * sin_psi, cos_phi * cos_psi - sin_phi * cos_theta * sin_psi],
+                [
+                    cos_phi * cos_theta * cos_psi - sin_phi * sin_psi,
+                    sin_phi * cos_theta * cos_psi + cos_phi * sin_psi,
+                ],
+                [
+                    -sin_phi * cos_psi - cos_phi * cos_theta * sin_psi,
+                    cos_phi * cos_psi - sin_phi * cos_theta * sin_psi,
+                ],
                 [cos_phi * sin_theta, sin_phi * sin_theta],
             ],
         }
@@ -71,7 +77,8 @@ impl Detector {
         let mut frame = vec![0.0; n_pixels];
         for index in 0..n_computed {
             let (row, col) = (index / self.pixels, index % self.pixels);
-            let q = orientation.turn(self.q_along(col, self.beam_offset.1), self.q_along(row, self.beam_offset.0));
+            let q = orientation
+                .turn(self.q_along(col, self.beam_offset.1), self.q_along(row, self.beam_offset.0));
             frame[index] = particle.intensity(q);
             if centred {
                 frame[n_pixels - 1 - index] = frame[index];
