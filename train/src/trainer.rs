@@ -9,7 +9,7 @@ use h5z_sae::{Error, ErrorKind};
 use h5z_sae_kernels::GemmBackend;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 
-use crate::export::{ExportMeta, ExportOptions, export};
+use crate::export::{ExportMeta, ExportOptions, export, round_basis};
 use crate::fit::{FitOptions, Fitted, StepReport, fit};
 use crate::loader::{FrameSource, Preparation, Split, apply};
 use crate::metrics::{Quality, evaluate, network_squared_error};
@@ -232,7 +232,10 @@ impl Session<'_> {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         self.observer.stage("principal components", 0);
-        covariance.finish(folding, self.options.components)
+        let wide_rows = self.options.export.wide_rows;
+        covariance
+            .finish(folding, self.options.components)?
+            .rounded(|rows| round_basis(rows, folding, wide_rows))
     }
 
     fn project(&mut self, training: &[usize], basis: &Basis) -> Result<Array2<f32>, Error> {
