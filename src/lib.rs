@@ -8,12 +8,15 @@ mod array;
 mod atoms;
 mod bound;
 mod candidates;
-pub mod cd_values;
 mod centre;
+<<<<<<< HEAD
 <<<<<<< HEAD
 =======
 pub mod cd_values;
 >>>>>>> cli
+=======
+pub mod cd_values;
+>>>>>>> project
 mod codec;
 mod decode;
 mod domain;
