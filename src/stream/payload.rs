@@ -134,9 +134,15 @@ impl PayloadRules {
         let domain = parse_domain(&mut reader, stream, flags)?;
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
-        let patch = parse_patch(&mut reader, rows, cols)?;
-        let centre =
-            if flags & HAS_CENTRE != 0 { Some(parse_centre(&mut reader, rows, cols)?) } else { None };
+        let patch = match flags & DEFAULT_PATCH {
+            0 => parse_patch(&mut reader, rows, cols)?,
+            _ => default_patch(rows, cols),
+        };
+        let centre = match flags & (HAS_CENTRE | MIDDLE_CENTRE) {
+            0 => None,
+            HAS_CENTRE => Some(parse_centre(&mut reader, rows, cols)?),
+            _ => Some(Centre::of_frame(rows, cols)),
+        };
         let specials =
             if flags & HAS_SPECIALS != 0 { Some(parse_specials(&mut reader, &domain)?) } else { None };
         let network = if flags & HAS_NETWORK != 0 { Some(parse_network(&mut reader)?) } else { None };
