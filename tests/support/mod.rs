@@ -204,60 +204,84 @@ impl Case {
     }
 }
 
-/// Where the two checksums of a header lie, and where its payload begins.
+/// Where the parts of a header lie.
 pub struct HeaderLayout {
+    /// The checksum of the values; the rank and the dimensions follow.
     pub values_crc: usize,
+    /// The length of the payload.
+    pub payload_len: usize,
+    /// The checksum of the stream; the payload follows.
     pub stream_crc: usize,
-    pub payload: usize,
 }
 
-/// Reads the layout of a well-formed header.
-pub fn header_layout(stream: &[u8]) -> HeaderLayout {
-    let has_value = matches!(stream[6], 1..=3);
-    let has_model = stream[7] & 0x80 != 0;
-    let values_crc = 8 + if has_value { 8 } else { 0 } + 4 + if has_model { 8 } else { 0 };
-    let rank = usize::from(stream[values_crc + 4]);
-    let mut at = values_crc + 5;
-    // The dimensions, and the length of the payload.
-    for _ in 0..=rank {
-        while stream[at] & 0x80 != 0 {
-            at += 1;
+impl HeaderLayout {
+    /// Reads the layout of a header; `None` where it does not end within the stream.
+    pub fn of(stream: &[u8]) -> Option<Self> {
+        let has_value = matches!(stream.get(6)?, 1..=3);
+        let has_model = stream.get(7)? & 0x80 != 0;
+        let values_crc = 8 + if has_value { 8 } else { 0 } + 4 + if has_model { 8 } else { 0 };
+        let rank = usize::from(*stream.get(values_crc + 4)?);
+        let mut at = values_crc + 5;
+        for _ in 0..rank {
+            at = after_varint(stream, at)?;
         }
+        let layout = Self { values_crc, payload_len: at, stream_crc: after_varint(stream, at)? };
+        (layout.payload() <= stream.len()).then_some(layout)
+    }
+
+    /// Where the payload begins.
+    pub fn payload(&self) -> usize {
+        self.stream_crc + 4
+    }
+}
+
+fn after_varint(stream: &[u8], mut at: usize) -> Option<usize> {
+    while stream.get(at)? & 0x80 != 0 {
         at += 1;
     }
-    HeaderLayout { values_crc, stream_crc: at, payload: at + 4 }
+    Some(at + 1)
 }
 
-/// Makes the checksum of the stream right again, so that a change gets past it.
-pub fn fix_stream_crc(stream: &mut [u8], layout: &HeaderLayout) {
+/// Makes the checksum of the stream right again, so that a change gets past it; where the header still has an end.
+pub fn fix_stream_crc(stream: &mut [u8]) {
+    let Some(layout) = HeaderLayout::of(stream) else { return };
     let mut crc = crc32fast::Hasher::new();
     crc.update(&stream[..layout.stream_crc]);
-    crc.update(&stream[layout.payload..]);
-    stream[layout.stream_crc..layout.payload].copy_from_slice(&crc.finalize().to_le_bytes());
+    crc.update(&stream[layout.payload()..]);
+    stream[layout.stream_crc..layout.payload()].copy_from_slice(&crc.finalize().to_le_bytes());
 }
 
-/// The same stream with another payload, whose length and checksum are right.
-pub fn with_payload(stream: &[u8], payload: &[u8]) -> Vec<u8> {
-    let layout = header_layout(stream);
-    let rank = usize::from(stream[layout.values_crc + 4]);
-    let mut at = layout.values_crc + 5;
-    for _ in 0..rank {
-        while stream[at] & 0x80 != 0 {
-            at += 1;
+/// The payload of a well-formed stream.
+pub fn payload_of(stream: &[u8]) -> &[u8] {
+    &stream[HeaderLayout::of(stream).unwrap().payload()..]
+}
+
+/// A stream with the header of another, other dimensions if given, and another payload; all lengths and the checksum
+/// of the stream are right.
+pub fn rebuilt(stream: &[u8], dims: Option<&[usize]>, payload: &[u8]) -> Vec<u8> {
+    let layout = HeaderLayout::of(stream).unwrap();
+    let mut rebuilt = match dims {
+        None => stream[..layout.payload_len].to_vec(),
+        Some(dims) => {
+            let mut header = stream[..layout.values_crc + 4].to_vec();
+            header.push(dims.len() as u8);
+            dims.iter().for_each(|&dim| push_varint(&mut header, dim));
+            header
         }
-        at += 1;
+    };
+    push_varint(&mut rebuilt, payload.len());
+    rebuilt.extend([0; 4]);
+    rebuilt.extend_from_slice(payload);
+    fix_stream_crc(&mut rebuilt);
+    rebuilt
+}
+
+fn push_varint(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
     }
-    let mut changed = stream[..at].to_vec();
-    let mut length = payload.len();
-    while length >= 0x80 {
-        changed.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    changed.extend([length as u8, 0, 0, 0, 0]);
-    changed.extend_from_slice(payload);
-    let layout = header_layout(&changed);
-    fix_stream_crc(&mut changed, &layout);
-    changed
+    out.push(value as u8);
 }
 
 /// A random number from 0 to 1.
