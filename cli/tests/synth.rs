@@ -69,3 +69,22 @@ fn rejects_what_cannot_be_drawn() {
     folder.sae(&["synth", "no/where/a.h5", "-n", "1"]).expect(2).says(&["no/where", "no such folder"]);
     assert!(folder.names().is_empty());
 }
+
+#[cfg(unix)]
+#[test]
+fn interrupted_work_leaves_no_file() {
+    let folder = Folder::new();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sae"))
+        .args(["synth", "big.h5", "-n", "4000000"])
+        .current_dir(folder.path(""))
+        .spawn()
+        .unwrap();
+    while folder.names().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it began to write");
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(folder.names().is_empty());
+}
