@@ -8,8 +8,8 @@ mod array;
 mod atoms;
 mod bound;
 mod candidates;
-mod centre;
 pub mod cd_values;
+mod centre;
 mod codec;
 mod decode;
 mod domain;
@@ -28,7 +28,7 @@ mod symmetry;
 mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
-pub use codec::{ModelSource, compress_chunk, decompress_chunk};
+pub use codec::{MethodCounts, ModelSource, compress_chunk, count_methods, decompress_chunk};
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
 pub use options::{Bound, Effort, Options};

@@ -324,7 +324,7 @@ pub unsafe extern "C" fn h5zsae_compress(
         // SAFETY: NULL or a live handle, by the header's rules.
         options.model = unsafe { model.as_ref() }.map(|model| Arc::clone(&model.0));
         let backend = threads::backend()?;
-        let coded = compress_chunk(values, parse_element(chunk)?, &shape, &options, backend.as_ref())?;
+        let coded = compress_chunk(values, parse_element(chunk)?, &shape, &options, &backend)?;
         *slot = host_buf::malloc_copy(&coded)?;
         *length = coded.len();
         Ok(())
@@ -361,7 +361,7 @@ pub unsafe extern "C" fn h5zsae_decompress(
         if max_bytes > 0 {
             limits.max_chunk_bytes = max_bytes;
         }
-        let decoded = decompress_chunk(stream, &limits, &source, threads::backend()?.as_ref())?;
+        let decoded = decompress_chunk(stream, &limits, &source, &threads::backend()?)?;
         *slot = host_buf::malloc_copy(&decoded)?;
         *length = decoded.len();
         Ok(())

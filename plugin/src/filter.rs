@@ -93,7 +93,7 @@ pub(crate) fn encode(words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
         ModelId(0) => None,
         id => Some(models::find(id)?),
     };
-    compress_chunk(values, params.element(), &shape, &params.options(model), threads::backend()?.as_ref())
+    compress_chunk(values, params.element(), &shape, &params.options(model), &threads::backend()?)
 }
 
 /// A stream to a chunk's bytes. Inverse of [`encode`].
@@ -106,8 +106,9 @@ pub(crate) fn decode(words: &[u32], stream: &[u8]) -> Result<Vec<u8>, Error> {
     let shape = params.shape()?;
     let header = StreamHeader::parse(stream)?;
     check_declared(&header, params.element(), shape.dims())?;
-    let limits = limits_of(&header);
-    decompress_chunk(stream, &limits, &models::Lookup, threads::backend()?.as_ref())
+    // Just what the chunk takes: its size has been checked against the file's.
+    let limits = Limits { max_chunk_bytes: header.decoded_bytes() };
+    decompress_chunk(stream, &limits, &models::Lookup, &threads::backend()?)
 }
 
 /// HDF5 believes what the filter returns, so that the stream must be of the very chunk that the file declares.
@@ -128,11 +129,6 @@ fn check_declared(header: &StreamHeader, element: ElementType, dims: &[usize]) -
             element.name()
         ),
     ))
-}
-
-/// Just what the chunk takes: its size has been checked against the file's.
-fn limits_of(header: &StreamHeader) -> Limits {
-    Limits { max_chunk_bytes: header.decoded_bytes(), ..Limits::default() }
 }
 
 fn invalid(message: String) -> Error {

@@ -54,7 +54,7 @@ fn reads_streams_whose_leading_dims_are_written_out() {
     let shape = h5z_sae::ChunkShape::try_new(&[2, 3, 5, 2]).unwrap();
     let options = h5z_sae::Options::new(Bound::Lossless);
     let backend = threads::backend().unwrap();
-    let stream = compress_chunk(&values(60), element, &shape, &options, backend.as_ref()).unwrap();
+    let stream = compress_chunk(&values(60), element, &shape, &options, &backend).unwrap();
     assert_eq!(decode(&words(&[2, 3, 5, 2]), &stream).unwrap(), values(60));
 }
 

@@ -77,7 +77,7 @@ pub fn register(model: Arc<Model>) {
 /// # Errors
 /// `MissingModel` in a build without one.
 pub(crate) fn builtin() -> Result<Arc<Model>, Error> {
-    Err(Error::new(ErrorKind::MissingModel, "this build of the library has no built-in model"))
+    Model::builtin()
 }
 
 /// Reads a model file.

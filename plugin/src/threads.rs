@@ -2,8 +2,10 @@
 //!
 //! One by default, because a filter runs inside programs that already use their cores: MPI ranks, dask workers.
 
-use h5z_sae::sae::backend::{Backend, ScalarBackend};
+use std::num::NonZero;
+
 use h5z_sae::{Error, ErrorKind};
+use h5z_sae_kernels::GemmBackend;
 
 const VARIABLE: &str = "H5Z_SAE_NUM_THREADS";
 
@@ -14,15 +16,15 @@ const MAX_THREADS: usize = 1024;
 ///
 /// # Errors
 /// `InvalidArgument` if `H5Z_SAE_NUM_THREADS` is set to anything but a number from 1 to 1024.
-pub(crate) fn backend() -> Result<Box<dyn Backend>, Error> {
-    let _n_threads = n_threads(std::env::var_os(VARIABLE).as_deref().map(|value| value.to_string_lossy()))?;
-    Ok(Box::new(ScalarBackend))
+pub(crate) fn backend() -> Result<GemmBackend, Error> {
+    let value = std::env::var_os(VARIABLE);
+    Ok(GemmBackend { threads: n_threads(value.as_deref().map(|value| value.to_string_lossy()))? })
 }
 
-fn n_threads(value: Option<impl AsRef<str>>) -> Result<usize, Error> {
-    let Some(value) = value else { return Ok(1) };
+fn n_threads(value: Option<impl AsRef<str>>) -> Result<NonZero<usize>, Error> {
+    let Some(value) = value else { return Ok(NonZero::<usize>::MIN) };
     let value = value.as_ref();
-    value.trim().parse().ok().filter(|n| (1..=MAX_THREADS).contains(n)).ok_or_else(|| {
+    value.trim().parse().ok().filter(|n: &NonZero<usize>| n.get() <= MAX_THREADS).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidArgument,
             format!("{VARIABLE} is {value:?}: expected a number from 1 to {MAX_THREADS}"),
@@ -36,8 +38,8 @@ mod tests {
 
     #[test]
     fn takes_one_thread_unless_told() {
-        assert_eq!(n_threads(None::<&str>).unwrap(), 1);
-        assert_eq!(n_threads(Some("4")).unwrap(), 4);
+        assert_eq!(n_threads(None::<&str>).unwrap().get(), 1);
+        assert_eq!(n_threads(Some("4")).unwrap().get(), 4);
     }
 
     #[test]

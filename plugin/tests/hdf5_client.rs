@@ -36,6 +36,42 @@ fn writes_and_reads_within_bounds() {
     assert!(outcome.stdout.contains("round trip done"));
 }
 
+/// What the filter stored for a dataset that was created.
+#[track_caller]
+fn stored_words(outcome: &common::Outcome) -> Vec<u32> {
+    assert!(outcome.stdout.starts_with("created"), "{}", outcome.text());
+    let words = outcome.stdout.lines().nth(1).unwrap();
+    words.split(' ').map(|word| word.parse().unwrap()).collect()
+}
+
+#[test]
+fn stores_type_chunk_and_fill_value() {
+    let bench = Bench::new();
+    let plain = stored_words(&create(&bench, &[F32, "none", "0"]));
+    assert_eq!((plain.len(), &plain[7..]), (16, &[0x0002_0402, 1, 10, 10, 0, 0, 0, 0, 0][..]));
+    let filled = stored_words(&create(&bench, &["filled", "none", "0"]));
+    assert_eq!(filled[7..], [0x0002_0210, 1, 10, 10, 1, 0x1234, 0, 0, 0]);
+}
+
+#[test]
+fn takes_its_own_stored_words_for_another_dataset() {
+    let bench = Bench::new();
+    let first = stored_words(&create(&bench, &["filled", "none", "0"]));
+    let words: Vec<String> = first.iter().map(u32::to_string).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let second = stored_words(&create(&bench, &[&[F32, "none", "0"], &words[..]].concat()));
+    assert_eq!(second[..7], first[..7]);
+    assert_eq!(second[7..], [0x0002_0402, 1, 10, 10, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn replaces_model_0_by_the_built_in_model() {
+    let bench = Bench::new();
+    let id = h5z_sae::sae::Model::builtin().map_or(0, |model| model.id().0);
+    let words = stored_words(&create(&bench, &[F32, "none", "0"]));
+    assert_eq!(words[4..6], [id as u32, (id >> 32) as u32]);
+}
+
 #[test]
 fn rejects_wrong_cd_values_with_one_sentence() {
     let bench = Bench::new();

@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::code::SparseCode;
 use crate::network::{Atoms, Network};
-use crate::pca::Basis;
+use crate::pca::{Basis, Folding};
 use crate::priors::{learn_priors, quantize};
 
 /// Stored width of a layer's weights.
@@ -91,7 +91,7 @@ pub fn export(
         active: network.objective.active.min(n_latents) as u32,
         none_step_log2,
         decoder,
-        encoder: float_encoder(&network),
+        encoder: float_encoder(&network, basis),
         priors,
         provenance: meta.provenance,
     })
@@ -141,9 +141,11 @@ fn choose_none_step(
         .unwrap_or(LATENT_FRAC_BITS)
 }
 
-fn float_encoder(network: &Network<f32>) -> EncoderWeights {
+/// A reader gives the encoder plain inner products with the basis; the network was trained on least squares.
+fn float_encoder(network: &Network<f32>, basis: &Basis) -> EncoderWeights {
     let parameters = &network.parameters;
     let input = &parameters.input * &network.input_scale.view().insert_axis(Axis(1));
+    let input = basis.inverse_gram.dot(&input.mapv(f64::from)).mapv(|weight| weight as f32);
     EncoderWeights {
         input: input.into_iter().collect(),
         input_bias: parameters.input_bias.to_vec(),
@@ -180,17 +182,26 @@ fn integer_decoder(
     let coefs = hidden.dot(&parameters.coef) + &parameters.coef_bias;
     let rows = pixel_rows(basis);
     let unit_atoms = Atoms::new(&parameters.hidden, Penalty::Z).rows;
-    let scales = choose_scales(network, &unit_atoms, &hidden, &largest_coefs(&coefs, components), &rows, options)?;
+    let scales =
+        choose_scales(network, &unit_atoms, &hidden, &largest_coefs(&coefs, components), &rows, options)?;
     let n_components = rows.nrows();
     let coef_frac_bits = (0..n_components).map(|k| scales.output - scales.basis[k]);
-    let coef_shift = coef_frac_bits.clone().zip(&scales.coef).map(|(frac_bits, weight)| scales.hidden + weight - frac_bits);
-    let coef_bias = (0..n_components).map(|k| scaled(parameters.coef_bias[k], scales.hidden + scales.coef[k]) as i32);
+    let coef_shift = coef_frac_bits
+        .clone()
+        .zip(&scales.coef)
+        .map(|(frac_bits, weight)| scales.hidden + weight - frac_bits);
+    let coef_bias =
+        (0..n_components).map(|k| scaled(parameters.coef_bias[k], scales.hidden + scales.coef[k]) as i32);
     Ok(DecoderWeights {
         latent_frac_bits: LATENT_FRAC_BITS,
         hidden: quantize_rows(unit_atoms.view(), options.hidden_width, |_| {
             scales.hidden_sum - i32::from(LATENT_FRAC_BITS)
         }),
-        hidden_bias: parameters.hidden_bias.iter().map(|&bias| scaled(bias, scales.hidden_sum) as i32).collect(),
+        hidden_bias: parameters
+            .hidden_bias
+            .iter()
+            .map(|&bias| scaled(bias, scales.hidden_sum) as i32)
+            .collect(),
         hidden_shift: (scales.hidden_sum - scales.hidden) as u8,
         hidden_bits: HIDDEN_BITS,
         coef: Some(quantize_columns(parameters.coef.view(), &scales.coef)),
@@ -204,14 +215,33 @@ fn integer_decoder(
     })
 }
 
+/// Rows of a folded basis (K × n′) as a model file holds them.
+pub fn round_basis(rows: ArrayView2<f32>, folding: Folding, wide_rows: usize) -> Array2<f32> {
+    let weights = pixel_weights(folding);
+    let mut rounded = &rows * &weights;
+    for (k, mut row) in rounded.rows_mut().into_iter().enumerate() {
+        let unit = f64::from(basis_bits(row.view(), k, wide_rows)).exp2() as f32;
+        row.zip_mut_with(&weights, |value, &weight| *value = (*value * unit).round() / unit / weight);
+    }
+    rounded
+}
+
+fn pixel_weights(folding: Folding) -> Array1<f32> {
+    Array1::from_shape_fn(folding.folded_len(), |index| folding.pixel_weight(index))
+}
+
+fn basis_bits(row: ArrayView1<f32>, k: usize, wide_rows: usize) -> i32 {
+    // What rounds to the largest integer still fits, so that a rounded row has the scale that it was rounded for.
+    fraction_bits(largest(row), row_width(k, wide_rows).largest() + 0.499)
+}
+
 /// Rows of the basis as pixels see them: K × n′.
 fn pixel_rows(basis: &Basis) -> Array2<f32> {
-    let weights = Array1::from_shape_fn(basis.rows.ncols(), |index| basis.folding.pixel_weight(index));
-    &basis.rows * &weights
+    &basis.rows * &pixel_weights(basis.folding)
 }
 
 fn pixel_mean(basis: &Basis) -> Array1<f32> {
-    Array1::from_shape_fn(basis.mean.len(), |index| basis.mean[index] * basis.folding.pixel_weight(index))
+    &basis.mean * &pixel_weights(basis.folding)
 }
 
 /// K: largest magnitude of each coefficient, from the network and from linear atoms alone.
@@ -244,8 +274,9 @@ fn choose_scales(
     let i32_limit = f64::from(i32::MAX) / 2.0;
     let all_atoms = unit_atoms.iter().fold(0f32, |most, value| most.max(value.abs()));
     let hidden_bias = largest(parameters.hidden_bias.view());
-    let hidden_sum = (i32::from(LATENT_FRAC_BITS) + fraction_bits(all_atoms.into(), options.hidden_width.largest()))
-        .min(fraction_bits(hidden_bias, i32_limit));
+    let hidden_sum = (i32::from(LATENT_FRAC_BITS)
+        + fraction_bits(all_atoms.into(), options.hidden_width.largest()))
+    .min(fraction_bits(hidden_bias, i32_limit));
     let largest_hidden = hidden.iter().fold(0f32, |most, &value| most.max(value));
     let hidden_limit = f64::from(1u32 << HIDDEN_BITS) - 1.0;
     let hidden = fraction_bits(f64::from(largest_hidden) * HIDDEN_HEADROOM, hidden_limit).min(hidden_sum);
@@ -256,12 +287,8 @@ fn choose_scales(
             by_weights.min(by_bias)
         })
         .collect();
-    let basis: Vec<i32> = rows
-        .rows()
-        .into_iter()
-        .enumerate()
-        .map(|(k, row)| fraction_bits(largest(row), row_width(k, options.wide_rows).largest()))
-        .collect();
+    let basis: Vec<i32> =
+        rows.rows().into_iter().enumerate().map(|(k, row)| basis_bits(row, k, options.wide_rows)).collect();
     let (output, coef_bits) = choose_output_scale(hidden, &coef, &basis, largest_coefs, rows)?;
     Ok(Scales { hidden_sum, hidden, coef, basis, output, coef_bits })
 }
@@ -283,7 +310,10 @@ fn choose_output_scale(
         .columns()
         .into_iter()
         .map(|column| {
-            let weights = column.iter().zip(basis).map(|(&weight, &bits)| f64::from(weight.abs()) * f64::from(bits).exp2());
+            let weights = column
+                .iter()
+                .zip(basis)
+                .map(|(&weight, &bits)| f64::from(weight.abs()) * f64::from(bits).exp2());
             // Rounding may add a half to each.
             weights.sum::<f64>() + n_components as f64
         })
@@ -309,11 +339,10 @@ fn choose_output_scale(
 
 fn quantize_rows(weights: ArrayView2<f32>, width: Width, bits_of_row: impl Fn(usize) -> i32) -> IntTensor {
     let (rows, cols) = weights.dim();
-    let integers =
-        weights.rows().into_iter().enumerate().flat_map(|(row, weights)| {
-            let bits = bits_of_row(row);
-            weights.iter().map(|&weight| scaled(weight, bits)).collect::<Vec<_>>()
-        });
+    let integers = weights.rows().into_iter().enumerate().flat_map(|(row, weights)| {
+        let bits = bits_of_row(row);
+        weights.iter().map(|&weight| scaled(weight, bits)).collect::<Vec<_>>()
+    });
     let values = match width {
         Width::I8 => IntValues::I8(integers.map(|value| value as i8).collect()),
         Width::I16 => IntValues::I16(integers.map(|value| value as i16).collect()),
@@ -338,4 +367,28 @@ fn quantize_basis(rows: ArrayView2<f32>, bits: &[i32], wide_rows: usize) -> Vec<
         quantize_rows(narrow, Width::I8, |row| bits[n_wide + row]),
     ];
     blocks.into_iter().filter(|block| block.rows > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_a_basis_twice_changes_nothing() {
+        let folding = Folding { patch_len: 41, point_symmetric: true };
+        let rows = Array2::from_shape_fn((12, 21), |(k, p)| {
+            ((k * 7 + p * p) as f32 * 0.37).sin() / (1.0 + k as f32)
+        });
+        let once = round_basis(rows.view(), folding, 4);
+        assert_eq!(round_basis(once.view(), folding, 4), once);
+        let worst = (&once - &rows).iter().fold(0f32, |worst, e| worst.max(e.abs()));
+        assert!(worst > 1e-4 && worst < 1e-2, "{worst}");
+    }
+
+    #[test]
+    fn the_finest_scale_that_fits_is_chosen() {
+        for (magnitude, bits) in [(1.0, 6), (127.0 / 128.0, 7), (0.4, 8), (100.0, 0), (200.0, -1)] {
+            assert_eq!(fraction_bits(magnitude, 127.0), bits, "{magnitude}");
+        }
+    }
 }

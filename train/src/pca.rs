@@ -4,6 +4,7 @@
 //! I(q) = I(−q), they are folded first: n′ = ⌈n/2⌉ numbers of the same Euclidean norm, a quarter of the work for
 //! covariances, an eighth for eigenvectors, half the bytes in the model.
 
+use faer::linalg::solvers::DenseSolveCore;
 use faer::{Mat, Side};
 use h5z_sae::{Error, ErrorKind};
 use ndarray::linalg::general_mat_mul;
@@ -83,7 +84,8 @@ impl Covariance {
         const STRIPE: usize = 256;
         patches -= &self.shift;
         self.n_patches += patches.nrows();
-        self.sum += &patches.map_axis(Axis(0), |column| column.iter().map(|&value| f64::from(value)).sum::<f64>());
+        self.sum +=
+            &patches.map_axis(Axis(0), |column| column.iter().map(|&value| f64::from(value)).sum::<f64>());
         self.products.axis_chunks_iter_mut(Axis(0), STRIPE).into_par_iter().enumerate().for_each(
             |(index, mut stripe)| {
                 // The lower triangle is enough for a symmetric matrix.
@@ -117,9 +119,12 @@ impl Covariance {
         // Eigenvalues come in ascending order.
         let variances = Array1::from_shape_fn(n_components, |k| eigen.S()[len - 1 - k]);
         check_variances(&variances, total_variance)?;
-        let rows = Array2::from_shape_fn((n_components, len), |(k, index)| eigen.U()[(index, len - 1 - k)] as f32);
+        let rows =
+            Array2::from_shape_fn((n_components, len), |(k, index)| eigen.U()[(index, len - 1 - k)] as f32);
         let mean = &self.shift + &offset.mapv(|value| value as f32);
-        Ok(Basis { folding, mean, rows, variances, total_variance })
+        let inverse_gram = Array2::eye(n_components);
+        let dual = rows.clone();
+        Ok(Basis { folding, mean, rows, inverse_gram, dual, variances, total_variance })
     }
 }
 
@@ -131,7 +136,9 @@ fn check_variances(variances: &Array1<f64>, total: f64) -> Result<(), Error> {
         return Ok(());
     }
     let message = if total <= 1e-12 {
-        format!("patches that are all the same (variance {total:.1e} of the scaled values): nothing to learn from")
+        format!(
+            "patches that are all the same (variance {total:.1e} of the scaled values): nothing to learn from"
+        )
     } else {
         format!(
             "patches that vary in {n_varying} directions only: ask for at most {n_varying} components, not {}",
@@ -148,8 +155,12 @@ pub struct Basis {
     pub folding: Folding,
     /// n′, folded.
     pub mean: Array1<f32>,
-    /// K × n′, orthonormal, by falling variance.
+    /// K × n′, by falling variance; orthonormal but for the rounding of [`Self::rounded`].
     pub rows: Array2<f32>,
+    /// K × K: inverse of the rows' inner products.
+    pub inverse_gram: Array2<f64>,
+    /// K × n′: inner products with these are the components that `rows` rebuild a patch from, by least squares.
+    dual: Array2<f32>,
     /// K: variance of each component.
     pub variances: Array1<f64>,
     /// Variance of folded patches about their mean, all components together.
@@ -162,17 +173,40 @@ impl Basis {
         self.rows.nrows()
     }
 
+    /// The same with rows as `round` makes them. A model file holds rounded rows; a network that is trained with
+    /// those never notices, while one that meets them afterwards takes the rounding for signal: the inner product
+    /// of a patch with an error of a hundredth of a row's length is as large as the last components are.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the rounded rows are linearly dependent.
+    pub fn rounded(mut self, round: impl Fn(ArrayView2<f32>) -> Array2<f32>) -> Result<Self, Error> {
+        self.rows = round(self.rows.view());
+        let n_components = self.n_components();
+        let rows = self.rows.mapv(f64::from);
+        let gram = rows.dot(&rows.t());
+        let factored =
+            Mat::from_fn(n_components, n_components, |i, j| gram[[i, j]]).llt(Side::Lower).map_err(|_| {
+                Error::new(ErrorKind::InvalidArgument, "basis rows that rounding makes dependent")
+            })?;
+        let inverse = factored.inverse();
+        self.inverse_gram = Array2::from_shape_fn((n_components, n_components), |(i, j)| inverse[(i, j)]);
+        self.dual = self.inverse_gram.dot(&rows).mapv(|value| value as f32);
+        Ok(self)
+    }
+
     /// Components of patches: B × n to B × K.
     pub fn project(&self, patches: ArrayView2<f32>) -> Array2<f32> {
         /// Rows for one thread: enough for a matrix product to be efficient.
         const ROWS: usize = 128;
         let mut components = Array2::zeros((patches.nrows(), self.n_components()));
-        components.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().zip(patches.axis_chunks_iter(Axis(0), ROWS)).for_each(
-            |(mut out, rows)| {
+        components
+            .axis_chunks_iter_mut(Axis(0), ROWS)
+            .into_par_iter()
+            .zip(patches.axis_chunks_iter(Axis(0), ROWS))
+            .for_each(|(mut out, rows)| {
                 let folded = self.folding.fold(rows) - &self.mean;
-                general_mat_mul(1.0, &folded, &self.rows.t(), 0.0, &mut out);
-            },
-        );
+                general_mat_mul(1.0, &folded, &self.dual.t(), 0.0, &mut out);
+            });
         components
     }
 
@@ -236,6 +270,22 @@ mod tests {
             assert!((gram - Array2::<f32>::eye(3)).iter().all(|e| e.abs() < 1e-5));
             assert!(basis.variances[0] > basis.variances[1] && basis.floor() < 1e-5);
         }
+    }
+
+    #[test]
+    fn rounded_rows_still_rebuild_by_least_squares() {
+        let patches = patches(400, 77, true);
+        let coarse = |rows: ArrayView2<f32>| rows.mapv(|value| (value * 20.0).round() / 20.0);
+        let basis = basis_of(&patches, 3).unwrap().rounded(coarse).unwrap();
+        let rebuilt = basis.expand(basis.project(patches.view()).view());
+        let again = basis.expand(basis.project(rebuilt.view()).view());
+        assert!((&again - &rebuilt).iter().all(|e| e.abs() < 1e-4));
+        let residual = &patches - &rebuilt;
+        let left: f32 = basis
+            .project((&residual + &basis.expand(Array2::zeros((1, 3)).view())).view())
+            .iter()
+            .fold(0.0, |m, e| m.max(e.abs()));
+        assert!(left < 1e-3, "the residual still has components of {left}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use h5z_sae::{Error, ErrorKind};
 use h5z_sae_kernels::GemmBackend;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 
-use crate::export::{ExportMeta, ExportOptions, export};
+use crate::export::{ExportMeta, ExportOptions, export, round_basis};
 use crate::fit::{FitOptions, Fitted, StepReport, fit};
 use crate::loader::{FrameSource, Preparation, Split, apply};
 use crate::metrics::{Quality, evaluate, network_squared_error};
@@ -104,8 +104,7 @@ pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions) -> usize {
     let covariance = n_values * n_values * 8 * 4;
     let weights = 2 * options.hidden * (options.components + options.latents) * 4;
     let activations = options.batch * (2 * options.components + 4 * options.hidden + 2 * options.latents) * 4;
-    let network =
-        source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
+    let network = source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
     held_out + block + covariance.max(network)
 }
 
@@ -133,7 +132,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     let n_values = source.patch().n_values();
     let (rows, cols) = (source.patch().rows, source.patch().cols);
     if n_values > LARGEST_PATCH {
-        return refuse(format!("patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"));
+        return refuse(format!(
+            "patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"
+        ));
     }
     for (name, number) in
         [("components", options.components), ("hidden", options.hidden), ("latents", options.latents)]
@@ -147,7 +148,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     }
     let (penalty, active) = (options.objective.penalty, options.objective.active);
     if penalty == Penalty::Grad && active > 0 {
-        return refuse(format!("active is {active}: a limit on nonzero latents belongs to penalty z, not grad"));
+        return refuse(format!(
+            "active is {active}: a limit on nonzero latents belongs to penalty z, not grad"
+        ));
     }
     if active > options.latents {
         return refuse(format!("active is {active}: there are {} latents", options.latents));
@@ -232,7 +235,10 @@ impl Session<'_> {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         self.observer.stage("principal components", 0);
-        covariance.finish(folding, self.options.components)
+        let wide_rows = self.options.export.wide_rows;
+        covariance
+            .finish(folding, self.options.components)?
+            .rounded(|rows| round_basis(rows, folding, wide_rows))
     }
 
     fn project(&mut self, training: &[usize], basis: &Basis) -> Result<Array2<f32>, Error> {
