@@ -10,7 +10,8 @@ fn json_params(args: &[&str]) -> RequestedParams {
     let all = [&["filter-args", "--format", "json"], args].concat();
     let json = Folder::new().sae(&all).expect(0).json();
     assert_eq!(json["id"], 34222);
-    let words: Vec<u32> = json["values"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect();
+    let words: Vec<u32> =
+        json["values"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect();
     RequestedParams::parse(&words).unwrap()
 }
 
@@ -44,10 +45,12 @@ fn h5repack_form_counts_its_values() {
 #[test]
 fn every_tool_gets_the_same_words() {
     for format in ["h5py", "c", "nccopy"] {
-        let printed = Folder::new().sae(&["filter-args", "--abs", "1e-3", "--format", format]).expect(0).stdout;
+        let printed =
+            Folder::new().sae(&["filter-args", "--abs", "1e-3", "--format", format]).expect(0).stdout;
         assert!(printed.contains("34222") && printed.contains("1062232653"), "{printed}");
     }
-    let fortran = Folder::new().sae(&["filter-args", "--abs", "1e-3", "--format", "fortran"]).expect(0).stdout;
+    let fortran =
+        Folder::new().sae(&["filter-args", "--abs", "1e-3", "--format", "fortran"]).expect(0).stdout;
     assert!(fortran.contains(&format!("{}", 3_539_053_052u32 as i32)), "{fortran}");
 }
 
@@ -64,7 +67,10 @@ fn rejects_bounds_that_are_not() {
 #[test]
 fn rejects_models_that_are_not() {
     let folder = Folder::new();
-    folder.sae(&["filter-args", "--lossless", "--model", "no.sae"]).expect(2).says(&["no.sae", "No such file"]);
+    folder
+        .sae(&["filter-args", "--lossless", "--model", "no.sae"])
+        .expect(2)
+        .says(&["no.sae", "No such file"]);
     std::fs::write(folder.path("text.sae"), "not a model").unwrap();
     folder.sae(&["filter-args", "--lossless", "--model", "text.sae"]).expect(2).says(&["text.sae"]);
 }

@@ -74,9 +74,8 @@ fn everything_else_of_the_file_stays() {
     let entry = copy.group("entry").unwrap();
     assert_eq!(entry.attr("title").unwrap().read_scalar::<VarLenUnicode>().unwrap().as_str(), "a title");
     assert_eq!(copy.dataset("same").unwrap().attr("signal").unwrap().read_scalar::<i32>().unwrap(), 1);
-    let same_object = |a: &str, b: &str| {
-        copy.loc_info_by_name(a).unwrap().token == copy.loc_info_by_name(b).unwrap().token
-    };
+    let same_object =
+        |a: &str, b: &str| copy.loc_info_by_name(a).unwrap().token == copy.loc_info_by_name(b).unwrap().token;
     assert!(same_object("same", "/entry/data") && same_object("soft", "/entry/axis"));
     assert_eq!(copy.dataset("soft").unwrap().read_raw::<f64>().unwrap(), axis);
     assert_eq!(copy.dataset("soft").unwrap().filters(), [hdf5::filters::Filter::deflate(3)]);
@@ -183,7 +182,8 @@ fn a_picture_is_three_panels_wide() {
     folder.synth("in.h5", 4);
     folder.sae(&["repack", "in.h5", "out.h5", "--abs", "1e-2"]).expect(0);
     folder.sae(&["verify", "in.h5", "out.h5", "--picture", "p.png", "--frame", "3"]).expect(0);
-    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(folder.path("p.png")).unwrap()));
+    let decoder =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(folder.path("p.png")).unwrap()));
     let info = decoder.read_info().unwrap().info().size();
     assert_eq!(info, (3 * 24 * 16 + 16, 24 * 16));
     folder
@@ -203,7 +203,11 @@ fn rejects_wrong_inputs_and_leaves_nothing_behind() {
     repack(&["in.h5", "in.h5", "--abs", "1"]).says(&["in.h5", "same file"]);
     repack(&["in.h5", "out.h5", "--abs", "1", "--dataset", "/no"]).says(&["in.h5", "/no", "no such dataset"]);
     repack(&["in.h5", "out.h5", "--abs", "1", "--dataset", "/"]).says(&["is a group"]);
-    repack(&["in.h5", "out.h5", "--abs", "1", "--chunk", "8,8"]).says(&["--chunk", "2 numbers", "3 dimensions"]);
+    repack(&["in.h5", "out.h5", "--abs", "1", "--chunk", "8,8"]).says(&[
+        "--chunk",
+        "2 numbers",
+        "3 dimensions",
+    ]);
     repack(&["in.h5", "out.h5", "--abs", "1", "-j", "0"]).says(&["--jobs"]);
     repack(&["in.h5", "out.h5"]).says(&["--abs"]);
     folder.sae(&["verify", "in.h5", "no.h5"]).expect(2).says(&["no.h5"]);
@@ -218,10 +222,11 @@ fn rejects_types_that_the_filter_cannot_take() {
     let words: Vec<VarLenUnicode> = ["a", "b"].iter().map(|word| word.parse().unwrap()).collect();
     file.new_dataset_builder().with_data(&words).create("words").unwrap();
     file.close().unwrap();
-    folder
-        .sae(&["repack", "in.h5", "out.h5", "--lossless", "--dataset", "/words"])
-        .expect(2)
-        .says(&["/words", "class is string", "IEEE floats"]);
+    folder.sae(&["repack", "in.h5", "out.h5", "--lossless", "--dataset", "/words"]).expect(2).says(&[
+        "/words",
+        "class is string",
+        "IEEE floats",
+    ]);
 }
 
 #[test]

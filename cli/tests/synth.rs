@@ -35,7 +35,9 @@ fn a_seed_gives_the_same_frames_however_many() {
 #[test]
 fn the_file_says_what_each_frame_shows() {
     let folder = Folder::new();
-    folder.sae(&["synth", "a.h5", "-n", "60", "--pixels", "8", "--families", "sphere,core_shell_sphere"]).expect(0);
+    folder
+        .sae(&["synth", "a.h5", "-n", "60", "--pixels", "8", "--families", "sphere,core_shell_sphere"])
+        .expect(0);
     let file = open(&folder.path("a.h5"));
     let family = file.dataset("family").unwrap();
     let names: Vec<VarLenUnicode> = family.attr("families").unwrap().read_raw().unwrap();
@@ -51,7 +53,9 @@ fn the_file_says_what_each_frame_shows() {
 #[test]
 fn counts_have_the_mean_that_was_asked_for() {
     let folder = Folder::new();
-    folder.sae(&["synth", "c.h5", "-n", "200", "--pixels", "5", "--set", "narrow", "--counts", "400"]).expect(0);
+    folder
+        .sae(&["synth", "c.h5", "-n", "200", "--pixels", "5", "--set", "narrow", "--counts", "400"])
+        .expect(0);
     let counts: Vec<u32> = open(&folder.path("c.h5")).dataset("frames").unwrap().read_raw().unwrap();
     let brightest: f64 = counts.chunks(25).map(|frame| f64::from(frame[12])).sum::<f64>() / 200.0;
     // Five standard deviations of a mean over 200 frames.
