@@ -69,6 +69,12 @@ pub(crate) fn default_patch(rows: usize, cols: usize) -> PatchShape {
     }
 }
 
+/// Whether frames may be cut into such patches: none larger than a frame, whose blocks would outnumber the pixels, and
+/// none smaller than a block, whose header would cost more memory than the pixels do.
+pub(crate) fn patch_is_allowed(patch: PatchShape, rows: usize, cols: usize) -> bool {
+    patch.rows <= rows && patch.cols <= cols && patch.n_values() >= (rows * cols).min(BLOCK * BLOCK)
+}
+
 impl PayloadRules {
     /// Writes the parameters and both bodies.
     pub(crate) fn write(&self, headers: &[u8], pixels: &[u8]) -> Vec<u8> {
@@ -134,9 +140,15 @@ impl PayloadRules {
         let domain = parse_domain(&mut reader, stream, flags)?;
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
-        let patch = parse_patch(&mut reader, rows, cols)?;
-        let centre =
-            if flags & HAS_CENTRE != 0 { Some(parse_centre(&mut reader, rows, cols)?) } else { None };
+        let patch = match flags & DEFAULT_PATCH {
+            0 => parse_patch(&mut reader, rows, cols)?,
+            _ => default_patch(rows, cols),
+        };
+        let centre = match flags & (HAS_CENTRE | MIDDLE_CENTRE) {
+            0 => None,
+            HAS_CENTRE => Some(parse_centre(&mut reader, rows, cols)?),
+            _ => Some(Centre::of_frame(rows, cols)),
+        };
         let specials =
             if flags & HAS_SPECIALS != 0 { Some(parse_specials(&mut reader, &domain)?) } else { None };
         let network = if flags & HAS_NETWORK != 0 { Some(parse_network(&mut reader)?) } else { None };
@@ -195,10 +207,9 @@ fn parse_patch(reader: &mut ByteReader, rows: usize, cols: usize) -> Result<Patc
         )));
     }
     let patch = PatchShape { rows: edges[0] as usize, cols: edges[1] as usize };
-    // Patches smaller than a block would cost more memory than the pixels do.
-    if patch.n_values() < (rows * cols).min(BLOCK * BLOCK) {
+    if !patch_is_allowed(patch, rows, cols) {
         return Err(Error::corrupt(format!(
-            "patch of {} × {}: it is smaller than a block",
+            "patch of {} × {} in frames of {rows} × {cols}: it is larger than they are, or smaller than a block",
             patch.rows, patch.cols
         )));
     }
