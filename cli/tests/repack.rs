@@ -29,10 +29,10 @@ fn a_repacked_file_keeps_its_bound_and_is_smaller() {
 #[test]
 fn relative_bounds_become_absolute_ones_of_the_whole_dataset() {
     let folder = Folder::new();
-    let file = hdf5::File::create(folder.path("in.h5")).unwrap();
-    let ramp = Array2::from_shape_fn((40, 30), |(row, col)| (row * 30 + col) as f64);
-    file.new_dataset_builder().with_data(&ramp).create("ramp").unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        let ramp = Array2::from_shape_fn((40, 30), |(row, col)| (row * 30 + col) as f64);
+        file.new_dataset_builder().with_data(&ramp).create("ramp").unwrap();
+    });
     folder.sae(&["repack", "in.h5", "out.h5", "--rel", "1e-2", "--chunk", "16,16", "-j", "1"]).expect(0);
     let report = folder.sae(&["verify", "in.h5", "out.h5", "--json"]).expect(0).json();
     assert!((report["bound"].as_f64().unwrap() - 11.99).abs() < 1e-9, "{report}");
@@ -53,21 +53,21 @@ fn unpacking_gives_back_the_values_without_the_filter() {
 #[test]
 fn everything_else_of_the_file_stays() {
     let folder = Folder::new();
-    let file = hdf5::File::create(folder.path("in.h5")).unwrap();
-    let group = file.create_group("entry").unwrap();
-    let title: VarLenUnicode = "a title".parse().unwrap();
-    group.new_attr::<VarLenUnicode>().create("title").unwrap().write_scalar(&title).unwrap();
-    let cube = Array3::from_shape_fn((3, 9, 7), |(f, r, c)| (f + r * c) as f32);
-    let data = group.new_dataset_builder().with_data(&cube).create("data").unwrap();
-    data.new_attr::<i32>().create("signal").unwrap().write_scalar(&1).unwrap();
     let axis: Vec<f64> = (0..7).map(f64::from).collect();
-    group.new_dataset_builder().deflate(3).chunk(4).with_data(&axis).create("axis").unwrap();
-    file.link_hard("/entry/data", "same").unwrap();
-    file.link_soft("/entry/axis", "soft").unwrap();
-    file.link_external("other.h5", "/x", "external").unwrap();
-    let reference = file.reference::<hdf5::ObjectReference1>("/entry/data").unwrap();
-    group.new_attr::<hdf5::ObjectReference1>().create("plot").unwrap().write_scalar(&reference).unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        let group = file.create_group("entry").unwrap();
+        let title: VarLenUnicode = "a title".parse().unwrap();
+        group.new_attr::<VarLenUnicode>().create("title").unwrap().write_scalar(&title).unwrap();
+        let cube = Array3::from_shape_fn((3, 9, 7), |(f, r, c)| (f + r * c) as f32);
+        let data = group.new_dataset_builder().with_data(&cube).create("data").unwrap();
+        data.new_attr::<i32>().create("signal").unwrap().write_scalar(&1).unwrap();
+        group.new_dataset_builder().deflate(3).chunk(4).with_data(&axis).create("axis").unwrap();
+        file.link_hard("/entry/data", "same").unwrap();
+        file.link_soft("/entry/axis", "soft").unwrap();
+        file.link_external("other.h5", "/x", "external").unwrap();
+        let reference = file.reference::<hdf5::ObjectReference1>("/entry/data").unwrap();
+        group.new_attr::<hdf5::ObjectReference1>().create("plot").unwrap().write_scalar(&reference).unwrap();
+    });
 
     folder.sae(&["repack", "in.h5", "out.h5", "--abs", "0.1"]).expect(0);
     let copy = open(&folder.path("out.h5"));
@@ -89,11 +89,11 @@ fn everything_else_of_the_file_stays() {
 #[test]
 fn integers_and_axes_are_compressed_only_when_named() {
     let folder = Folder::new();
-    let file = hdf5::File::create(folder.path("in.h5")).unwrap();
-    let counts = Array2::from_shape_fn((30, 20), |(row, col)| (row * col) as u16);
-    file.new_dataset_builder().with_data(&counts).create("counts").unwrap();
-    file.new_dataset_builder().with_data(&[0.5f32; 100]).create("axis").unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        let counts = Array2::from_shape_fn((30, 20), |(row, col)| (row * col) as u16);
+        file.new_dataset_builder().with_data(&counts).create("counts").unwrap();
+        file.new_dataset_builder().with_data(&[0.5f32; 100]).create("axis").unwrap();
+    });
     folder.sae(&["repack", "in.h5", "out.h5", "--abs", "1"]).expect(2).says(&["in.h5", "--dataset"]);
     folder.sae(&["repack", "in.h5", "out.h5", "--abs", "1", "--dataset", "/counts"]).expect(0);
     folder.sae(&["verify", "in.h5", "out.h5", "--dataset", "/counts"]).expect(0);
@@ -108,12 +108,12 @@ fn verify_tells_broken_bounds() {
     let folder = Folder::new();
     folder.synth("in.h5", 10);
     folder.sae(&["repack", "in.h5", "out.h5", "--abs", "1e-3"]).expect(0);
-    let file = hdf5::File::open_rw(folder.path("in.h5")).unwrap();
-    let frames = file.dataset("frames").unwrap();
-    let mut changed = frames.read_raw::<f32>().unwrap();
-    changed[24 * 24 + 5] += 0.01;
-    frames.write_raw(&changed).unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        let frames = file.dataset("frames").unwrap();
+        let mut changed = frames.read_raw::<f32>().unwrap();
+        changed[24 * 24 + 5] += 0.01;
+        frames.write_raw(&changed).unwrap();
+    });
     let outcome = folder.sae(&["verify", "in.h5", "out.h5", "--json"]).expect(1);
     let report = outcome.json();
     assert_eq!(report["ok"], false);
@@ -135,9 +135,9 @@ fn verify_tells_missing_and_reshaped_datasets() {
     folder.synth("short.h5", 5);
     folder.sae(&["repack", "short.h5", "out.h5", "--abs", "1e-3"]).expect(0);
     folder.sae(&["verify", "in.h5", "out.h5"]).expect(1).says(&["/frames: has dimensions [5, 24, 24]"]);
-    let file = hdf5::File::open_rw(folder.path("out.h5")).unwrap();
-    file.unlink("qmax").unwrap();
-    file.close().unwrap();
+    folder.write("out.h5", |file| {
+        file.unlink("qmax").unwrap();
+    });
     folder.sae(&["verify", "short.h5", "out.h5"]).expect(1).says(&["/qmax: is missing"]);
 }
 
@@ -158,14 +158,14 @@ fn verify_tells_damaged_chunks() {
 #[test]
 fn special_values_come_back_exactly() {
     let folder = Folder::new();
-    let file = hdf5::File::create(folder.path("in.h5")).unwrap();
     let mut frame = Array2::from_shape_fn((20, 20), |(row, col)| (row as f32 * 0.3).sin() + col as f32);
     frame[[1, 1]] = f32::NAN;
     frame[[2, 2]] = f32::NEG_INFINITY;
     frame[[3, 3]] = -0.0;
     frame[[4, 4]] = -1e9;
-    file.new_dataset_builder().with_data(&frame).create("frame").unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        file.new_dataset_builder().with_data(&frame).create("frame").unwrap();
+    });
     folder.sae(&["repack", "in.h5", "out.h5", "--rel", "0.01", "--mask-value", "-1e9"]).expect(0);
     folder.sae(&["unpack", "out.h5", "back.h5"]).expect(0);
     let back = values(&folder.path("back.h5"), "frame");
@@ -218,10 +218,10 @@ fn rejects_wrong_inputs_and_leaves_nothing_behind() {
 #[test]
 fn rejects_types_that_the_filter_cannot_take() {
     let folder = Folder::new();
-    let file = hdf5::File::create(folder.path("in.h5")).unwrap();
-    let words: Vec<VarLenUnicode> = ["a", "b"].iter().map(|word| word.parse().unwrap()).collect();
-    file.new_dataset_builder().with_data(&words).create("words").unwrap();
-    file.close().unwrap();
+    folder.write("in.h5", |file| {
+        let words: Vec<VarLenUnicode> = ["a", "b"].iter().map(|word| word.parse().unwrap()).collect();
+        file.new_dataset_builder().with_data(&words).create("words").unwrap();
+    });
     folder.sae(&["repack", "in.h5", "out.h5", "--lossless", "--dataset", "/words"]).expect(2).says(&[
         "/words",
         "class is string",

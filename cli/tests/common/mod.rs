@@ -39,6 +39,13 @@ impl Folder {
         Outcome::from(output)
     }
 
+    /// Lets a test write an HDF5 file. All that it opens must be closed when it returns, or the file stays locked.
+    pub fn write(&self, name: &str, fill: impl FnOnce(&hdf5::File)) {
+        let file = hdf5::File::append(self.path(name)).unwrap();
+        fill(&file);
+        file.close().unwrap();
+    }
+
     /// Runs `sae synth` for a small file of frames.
     pub fn synth(&self, name: &str, n: usize) {
         self.sae(&["synth", name, "-n", &n.to_string(), "--pixels", "24", "--set", "narrow"]).expect(0);
