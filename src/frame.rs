@@ -111,6 +111,8 @@ type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 const N_CONTEXTS: usize = 7;
 const TABLE_BITS: u32 = 16;
+/// Differences of bit patterns are cut here before they count as errors, so that eight of them add up in an i64.
+const MAX_DIFFERENCE: i64 = 1 << 59;
 /// Buckets of the local activity that choose a set of weights.
 const N_ACTIVITY: usize = 16;
 /// Binary decisions of a residual that have contexts of their own.
@@ -482,7 +484,9 @@ impl FrameCoder {
         let difference =
             target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
         let zigzag = (difference << 1 ^ difference >> 63) as u64;
-        let activity = (64 - self.errors[i.saturating_sub(1)].unsigned_abs().leading_zeros() as usize) / 9;
+        // The plane still holds another frame's errors at the first pixel.
+        let error_before = if i > 0 { self.errors[i - 1] } else { 0 };
+        let activity = (64 - error_before.unsigned_abs().leading_zeros() as usize) / 9;
         let decisions = &mut self.lossless[activity * EXP_GOLOMB_DECISIONS..][..EXP_GOLOMB_DECISIONS];
         // A zigzag value of 2⁶⁴ − 1 has no successor: one decision more keeps the code below 2⁶³.
         let zigzag = code_halves(coder, decisions, zigzag);
@@ -491,7 +495,7 @@ impl FrameCoder {
         let position =
             self.rules.domain.position(bits).unwrap_or(0).clamp(self.rules.lowest, self.rules.highest);
         self.settle(i, position, 0, 0);
-        self.errors[i] = difference;
+        self.errors[i] = difference.clamp(-MAX_DIFFERENCE, MAX_DIFFERENCE);
         self.exact_bits[i] = bits;
         self.exact[i] = ESCAPE + 1;
     }
@@ -733,8 +737,10 @@ impl FrameCoder {
         let local = bucket(local.abs(), bits);
         let activity = bucket(self.activity(i, row, col), bits);
         let (w, n, nonzero) = self.causal_residuals(i, row, col);
-        let left = if col > 0 { plan.given[i - 1] } else { prediction };
-        let above = if row > 0 { plan.given[i - cols] } else { prediction };
+        // Nothing is given of neighbours in patches of other methods.
+        let patch = self.rules.grid.patch;
+        let left = if col % patch.cols > 0 { plan.given[i - 1] } else { prediction };
+        let above = if row % patch.rows > 0 { plan.given[i - cols] } else { prediction };
         let slope = bucket(((prediction - left).abs() + (prediction - above).abs()).min(MAX_ERROR), bits);
         let amplitude = bucket(prediction.abs().min(MAX_ERROR * 16) / 8, bits);
         let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);
