@@ -40,9 +40,9 @@ const BATCH: usize = 64;
 /// Rough costs of a residual, in 1/16 bit: an empty block, a busy one, a zero in a busy one, and a nonzero of
 /// magnitude 1; each doubling of the magnitude costs two bits more.
 const EMPTY_BLOCK: u64 = 2;
-const BUSY_BLOCK: u64 = 64;
-const ZERO_PIXEL: u64 = 4;
-const NONZERO_PIXEL: u64 = 64;
+const BUSY_BLOCK: u64 = 48;
+const ZERO_PIXEL: u64 = 1;
+const NONZERO_PIXEL: u64 = 32;
 
 /// Finds the candidates; `None` if frames are smaller than the model's patches or nothing in them has a scale.
 pub(crate) fn find_candidates(chunk: &Chunk, model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use crate::array::{ChunkShape, ElementType};
 use crate::bound::{distance, within};
 use crate::candidates::find_candidates;
-use crate::decode::decode_payload;
+use crate::decode::{count_payload_methods, decode_payload};
 use crate::domain::exact_domains;
 use crate::elementwise;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
 use crate::options::{Bound, Effort, Options};
+use crate::patch::PatchGrid;
 use crate::sae::{Model, ModelId, backend::Backend};
 use crate::stream::header::{Payload, StreamHeader};
-use crate::stream::payload::layout;
+use crate::stream::payload::{default_patch, layout};
 use crate::target::{Target, ValueRange};
 
 /// Where a decoder gets the model that a stream names.
@@ -223,6 +224,42 @@ pub fn decompress_chunk(
         )));
     }
     Ok(decoded)
+}
+
+/// How the patches of a stream are coded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MethodCounts {
+    /// Patches of one value.
+    pub constant: usize,
+    /// Patches coded by context on the grid of steps.
+    pub grid: usize,
+    /// Patches coded by context, residuals against unrounded predictions.
+    pub aligned: usize,
+    /// Patches from the network.
+    pub network: usize,
+    /// Patches stored as bit patterns; those of chunks that are stored raw or by `pco` count here.
+    pub lossless: usize,
+    /// Bytes of all patch headers: methods, scales, latents and linear atoms.
+    pub header_bytes: usize,
+    /// Bytes of all pixels: residuals, special values.
+    pub pixel_bytes: usize,
+}
+
+/// Counts the methods in a stream, without decoding its pixels.
+///
+/// # Errors
+/// As [`decompress_chunk`].
+pub fn count_methods(stream: &[u8], models: &dyn ModelSource) -> Result<MethodCounts, Error> {
+    let (header, payload) = StreamHeader::parse_with_payload(stream)?;
+    if header.payload != Payload::Coded {
+        let patch = default_patch(header.shape.rows(), header.shape.cols());
+        let grid = PatchGrid { rows: header.shape.rows(), cols: header.shape.cols(), patch };
+        let lossless = grid.n_patches() * header.shape.frames();
+        return Ok(MethodCounts { lossless, pixel_bytes: payload.len(), ..MethodCounts::default() });
+    }
+    let model = header.model.map(|id| models.model(id)).transpose()?;
+    count_payload_methods(&header, payload, model.as_ref())
 }
 
 /// The payload's bytes, whatever its kind.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::atoms::{AtomCoder, AtomRules, PatchHeader};
+use crate::codec::MethodCounts;
 use crate::entropy::RangeDecoder;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
@@ -49,6 +50,30 @@ pub(crate) fn decode_payload(
         stream.element.write_bits(&bits, &mut out);
     }
     Ok(out)
+}
+
+/// Methods of all patches, from their headers alone.
+pub(crate) fn count_payload_methods(
+    stream: &StreamHeader,
+    payload: &[u8],
+    model: Option<&Arc<Model>>,
+) -> Result<MethodCounts, Error> {
+    let (rules, header_body, pixel_body) = PayloadRules::parse(stream, payload)?;
+    let mut counts = MethodCounts {
+        header_bytes: header_body.len(),
+        pixel_bytes: pixel_body.len(),
+        ..MethodCounts::default()
+    };
+    for header in decode_headers(&rules, layout(&stream.shape).0, header_body, model)? {
+        *match header.method() {
+            Method::Constant => &mut counts.constant,
+            Method::Grid => &mut counts.grid,
+            Method::Aligned => &mut counts.aligned,
+            Method::Network => &mut counts.network,
+            Method::Lossless => &mut counts.lossless,
+        } += 1;
+    }
+    Ok(counts)
 }
 
 /// Headers of all patches of all frames.

@@ -9,6 +9,14 @@ mod atoms;
 mod bound;
 mod candidates;
 mod centre;
+<<<<<<< HEAD
+<<<<<<< HEAD
+=======
+pub mod cd_values;
+>>>>>>> cli
+=======
+pub mod cd_values;
+>>>>>>> project
 mod codec;
 mod decode;
 mod domain;
@@ -27,8 +35,8 @@ mod symmetry;
 mod target;
 
 pub use array::{ByteOrder, ChunkShape, ElementClass, ElementType, PatchShape};
-pub use codec::{ModelSource, compress_chunk, decompress_chunk};
+pub use codec::{MethodCounts, ModelSource, compress_chunk, count_methods, decompress_chunk};
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
 pub use options::{Bound, Effort, Options};
-pub use stream::StreamHeader;
+pub use stream::{Payload, StreamHeader};

@@ -37,12 +37,7 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         const { assert!(N + 1 == N_PLUS_1) };
         let mut initial = [ONE * 3 / 10; N_PLUS_1];
         initial[N] = 0;
-        Self {
-            slots: vec![0; N << table_bits],
-            weights: vec![initial; n_sets],
-            table_bits,
-            journal: None,
-        }
+        Self { slots: vec![0; N << table_bits], weights: vec![initial; n_sets], table_bits, journal: None }
     }
 
     /// From here on everything can be taken back.

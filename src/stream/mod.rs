@@ -4,4 +4,4 @@ pub(crate) mod bytes;
 pub(crate) mod header;
 pub(crate) mod payload;
 
-pub use header::StreamHeader;
+pub use header::{Payload, StreamHeader};

@@ -1,0 +1,57 @@
+# Thin on purpose: people and CI run the same commands.
+
+TARGET  ?= target
+PREFIX  ?= /usr/local
+VENV    ?= .venv
+
+CARGO_FLAGS := --locked --target-dir $(TARGET)
+RELEASE     := $(abspath $(TARGET))/release
+PYTHON      := $(VENV)/bin/python
+
+export VENV TARGET
+export H5ZSAE_PLUGIN_DIR := $(RELEASE)
+
+.PHONY: help demo test build install uninstall headers setup bench
+
+help:
+	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
+	@echo "make test      install what is missing, run every test"
+	@echo "make build     $(TARGET)/release/libh5zsae.so (filter and C library) and $(TARGET)/release/sae"
+	@echo "make install   copy them to PREFIX ($(PREFIX))"
+	@echo "make headers   regenerate include/h5zsae.h"
+	@echo "make setup     only install what is missing"
+	@echo "make bench     the table in README.md (half an hour)"
+
+setup:
+	scripts/setup.sh
+
+# Two calls, not one: built together, Cargo would unify features and give the plugin those that only the CLI wants.
+build:
+	cargo build --release $(CARGO_FLAGS) -p h5zsae
+	cargo build --release $(CARGO_FLAGS) -p h5z-sae-cli
+
+demo: setup build
+	$(PYTHON) scripts/demo.py
+
+test: setup build
+	scripts/test.sh
+
+# cbindgen is a development dependency of the plugin: the test that compares the header also writes it.
+headers:
+	H5Z_SAE_WRITE_HEADER=1 cargo test --quiet $(CARGO_FLAGS) -p h5zsae --test header
+
+bench: build
+	scripts/setup.sh --bench
+	$(PYTHON) benches/table.py $(BENCH_FLAGS)
+
+install: build
+	install -D -m 755 $(RELEASE)/sae $(DESTDIR)$(PREFIX)/bin/sae
+	install -D -m 755 $(RELEASE)/libh5zsae.so $(DESTDIR)$(PREFIX)/lib/libh5zsae.so
+	install -D -m 644 include/h5zsae.h $(DESTDIR)$(PREFIX)/include/h5zsae.h
+	install -d $(DESTDIR)$(PREFIX)/lib/hdf5/plugin
+	ln -sf ../../libh5zsae.so $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so
+	@echo "HDF5 finds the filter with HDF5_PLUGIN_PATH=$(PREFIX)/lib/hdf5/plugin"
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/sae $(DESTDIR)$(PREFIX)/lib/libh5zsae.so
+	rm -f $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so $(DESTDIR)$(PREFIX)/include/h5zsae.h

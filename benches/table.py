@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""The README's table: compression ratios of this filter beside its peers, at the same bound, through HDF5.
+
+Frames come from `benches/gen_sas.py` (seed 2, 2 000 frames a set, made on the first run). Every dataset is
+written, closed, opened and read again; the largest error is measured in f64 over every value, and a broken bound
+is marked in the table. A ratio is raw bytes / stored bytes of the dataset; where a model is used, the ratio with
+the model's own bytes counted stands beside it in the CSV, and in the table's last rows.
+
+    benches/table.py                                   everything, with the built-in model
+    benches/table.py --narrow-model cylinders.sae      also a model trained on the narrow set
+    benches/table.py --peers-only                      without our plugin
+    benches/table.py --readme                          also puts the table into README.md
+"""
+import argparse
+import csv
+import datetime
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RELEASE = pathlib.Path(os.environ.get("H5ZSAE_PLUGIN_DIR", ROOT / "target" / "release"))
+# HDF5 reads this once, when it is loaded by h5py.
+os.environ["HDF5_PLUGIN_PATH"] = str(RELEASE)
+
+import h5py  # noqa: E402
+import hdf5plugin  # noqa: E402
+import numpy as np  # noqa: E402
+
+import codecs_hdf5  # noqa: E402
+
+N_FRAMES = 2000
+SEED = 2
+BOUNDS = (1e-2, 1e-3, 1e-4)
+COLUMNS = (
+    "set", "bound", "codec", "frames_per_chunk", "raw_bytes", "stored_bytes", "model_bytes", "ratio",
+    "ratio_with_model", "max_abs_err", "bound_holds", "write_mb_per_s", "read_mb_per_s",
+)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers-only", action="store_true", help="leave our own filter out")
+    parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
+    parser.add_argument("--narrow-model", type=pathlib.Path, help="model trained on the narrow set, seed 1")
+    parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".cache", help="where the two sets are kept")
+    parser.add_argument("--set", choices=["broad", "narrow"], action="append", help="only this set")
+    parser.add_argument("--record", type=pathlib.Path, default=ROOT / "benches" / "record")
+    return parser.parse_args()
+
+
+def load_frames(kind, folder):
+    """Frames of one set, simulated on the first call."""
+    path = folder / f"{kind}-seed{SEED}-{N_FRAMES}.h5"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        generator = ROOT / "benches" / "gen_sas.py"
+        subprocess.run(
+            [sys.executable, generator, path, "-n", str(N_FRAMES), "--set", kind, "--seed", str(SEED)], check=True
+        )
+    with h5py.File(path) as f:
+        return f["frames"][...]
+
+
+def codecs_for(kind, options):
+    """Rows of one set's table, in order. Lossless codecs are apart: they are run once, not per bound."""
+    rows = codecs_hdf5.peers()
+    if not options.peers_only:
+        sae = str(RELEASE / "sae")
+        rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
+        rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model")
+        if kind == "narrow" and options.narrow_model:
+            rows += codecs_hdf5.ours(
+                sae, "H5Z-SAE, model trained for it", "--model", str(options.narrow_model),
+                model_bytes=options.narrow_model.stat().st_size,
+            )
+    return rows
+
+
+def lossless_codecs(options):
+    own = [] if options.peers_only else [codecs_hdf5.ours_lossless(str(RELEASE / "sae"))]
+    return codecs_hdf5.lossless_peers() + own
+
+
+def measure(kind, frames, codec, bound):
+    """Writes and reads `frames` once; one CSV row. `bound` 0 means lossless."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "frames.h5")
+        arguments = codec.arguments(bound)
+        started = time.perf_counter()
+        with h5py.File(path, "w") as f:
+            chunks = (codec.frames_per_chunk, *frames.shape[1:])
+            f.create_dataset("frames", data=frames, chunks=chunks, **arguments)
+        write_s = time.perf_counter() - started
+        started = time.perf_counter()
+        with h5py.File(path) as f:
+            decoded = f["frames"][...]
+            stored_bytes = f["frames"].id.get_storage_size()
+        read_s = time.perf_counter() - started
+    max_abs_err = float(np.abs(frames.astype(np.float64) - decoded.astype(np.float64)).max())
+    megabytes = frames.nbytes / 1e6
+    return {
+        "set": kind, "bound": bound, "codec": codec.name, "frames_per_chunk": codec.frames_per_chunk,
+        "raw_bytes": frames.nbytes, "stored_bytes": stored_bytes, "model_bytes": codec.model_bytes,
+        "ratio": round(frames.nbytes / stored_bytes, 3),
+        "ratio_with_model": round(frames.nbytes / (stored_bytes + codec.model_bytes), 3),
+        "max_abs_err": max_abs_err, "bound_holds": max_abs_err <= bound,
+        "write_mb_per_s": round(megabytes / write_s, 1), "read_mb_per_s": round(megabytes / read_s, 1),
+    }
+
+
+def run(options):
+    """All rows of all sets; progress on stderr."""
+    rows = []
+    for kind in options.set or ("broad", "narrow"):
+        frames = load_frames(kind, options.data)
+        runs = [(codec, bound) for bound in BOUNDS for codec in codecs_for(kind, options)]
+        runs += [(codec, 0.0) for codec in lossless_codecs(options)]
+        for codec, bound in runs:
+            row = measure(kind, frames, codec, bound)
+            rows.append(row)
+            print(
+                f"{kind:6} {bound:<7g} {codec.name:30} {codec.frames_per_chunk:3}/chunk {row['ratio']:9.2f}x  "
+                f"error {row['max_abs_err']:.3g}{'' if row['bound_holds'] else '  BOUND BROKEN'}",
+                file=sys.stderr, flush=True,
+            )
+    return rows
+
+
+def label(row):
+    """Name of the table's line that a row belongs to. Peers share one line per codec: the better chunking shows."""
+    if not row["codec"].startswith("H5Z-SAE"):
+        return row["codec"]
+    return f"{row['codec']}, {row['frames_per_chunk']} a chunk"
+
+
+def cell(rows, field="ratio"):
+    """Best ratio among `rows`, with a dagger if it was reached by an error above the bound."""
+    if not rows:
+        return ""
+    best = max(rows, key=lambda row: row[field])
+    digits = 0 if best[field] >= 100 else 1
+    return f"{best[field]:.{digits}f}" + ("" if best["bound_holds"] else "†")
+
+
+def footnote(rows):
+    """What the daggers mean, with the largest excess; empty where all bounds hold."""
+    excesses = [row["max_abs_err"] / row["bound"] - 1 for row in rows if row["bound"] and not row["bound_holds"]]
+    if not excesses:
+        return []
+    return ["", f"† The largest error is above the bound, by a fraction of at most {max(excesses):.1g}."]
+
+
+def markdown(rows):
+    """One table of both sets, a line per codec, a column per set and bound; then one of the lossless codecs."""
+    kinds = list(dict.fromkeys(row["set"] for row in rows))
+    columns = [(kind, bound) for kind in kinds for bound in BOUNDS]
+    lines = ["| | " + " | ".join(f"{kind}, {bound:g}" for kind, bound in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+
+    def add(name, members, field="ratio"):
+        cells = [cell([r for r in members if (r["set"], r["bound"]) == column], field) for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+
+    bounded = [row for row in rows if row["bound"] > 0]
+    for name in dict.fromkeys(label(row) for row in bounded):
+        members = [row for row in bounded if label(row) == name]
+        add(name, members)
+        if any(row["model_bytes"] for row in members):
+            add(f"{name}, model's bytes counted", members, "ratio_with_model")
+    lines += ["", "| lossless | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    exact = [row for row in rows if row["bound"] == 0]
+    for name in dict.fromkeys(row["codec"] for row in exact):
+        cells = [cell([r for r in exact if r["codec"] == name and r["set"] == kind]) for kind in kinds]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines + footnote(rows))
+
+
+def put_into_readme(table):
+    """Replaces what stands between the README's two markers."""
+    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
+    path = ROOT / "README.md"
+    text = path.read_text()
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    part = path.with_suffix(".md.part")
+    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+    os.replace(part, path)
+
+
+def first_line(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return (done.stdout.splitlines() or ["unknown"])[0]
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def write_record(rows, options):
+    """The rows as CSV and, beside it, what they were measured with. Returns the CSV's path."""
+    options.record.mkdir(parents=True, exist_ok=True)
+    name = "peers" if options.peers_only else "ratios"
+    path = options.record / f"{datetime.date.today().isoformat()}-{name}.csv"
+    part = path.with_suffix(".csv.part")
+    with open(part, "w", newline="") as f:
+        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+    path.with_suffix(".txt").write_text(
+        f"commit      {first_line(['git', 'rev-parse', '--short', 'HEAD'])}\n"
+        f"cpu         {cpu_name()}, {os.cpu_count()} in use\n"
+        f"rustc       {first_line(['rustc', '--version'])}\n"
+        f"h5py        {h5py.__version__}, HDF5 {h5py.version.hdf5_version}\n"
+        f"hdf5plugin  {hdf5plugin.version}\n"
+        f"numpy       {np.__version__}\n"
+    )
+    return path
+
+
+def main():
+    options = parse_arguments()
+    rows = run(options)
+    table = markdown(rows)
+    print(table)
+    if options.readme:
+        put_into_readme(table)
+    print(f"\n{len(rows)} measurements in {write_record(rows, options)}", file=sys.stderr)
+    own_broken = [row for row in rows if row["codec"].startswith("H5Z-SAE") and not row["bound_holds"]]
+    return 1 if own_broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+//! `sae repack`: a copy of an HDF5 file in which chosen datasets are compressed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use h5z_sae::cd_values::{FILTER_ID, RequestedParams};
+use h5z_sae::sae::{Model, ModelId};
+use h5z_sae::{Bound, ElementClass, ElementType};
+use hdf5::{Dataset, File, LocationType};
+use rayon::ThreadPool;
+
+use crate::bound::{BoundArgs, EffortArg, bit_pattern, describe, requested};
+use crate::chunking::{self, Chunking};
+use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
+use crate::error::{At, CliError};
+use crate::h5::copy::{Replace, copy_file};
+use crate::h5::create::{Place, create_like, user_fill};
+use crate::h5::dataset::{self, chunk_regions, dims_with_values, read_region};
+use crate::h5::element::element_type;
+use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
+use crate::h5::pipeline::{FilterEntry, register_filter, stored_params};
+use crate::models;
+use crate::output::{PendingFile, print, refuse_same_file};
+use crate::progress::Progress;
+use crate::values::{Marks, Range};
+use crate::verify;
+
+/// Copy an HDF5 file with some of its datasets compressed
+///
+/// Everything else of the file is copied as it is: groups, attributes, links, named types, other datasets with their
+/// filters. Filters that a chosen dataset had before are replaced by this one.
+#[derive(clap::Args)]
+pub struct Args {
+    /// HDF5 file to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// HDF5 file to write; it appears when it is complete
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Trained model [default: the built-in one]
+    #[arg(long, value_name = "M.sae")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    bound: BoundArgs,
+    /// Dataset to compress; may be given several times [default: all floating-point datasets of two and more
+    /// dimensions]
+    #[arg(long = "dataset", value_name = "/PATH")]
+    datasets: Vec<String>,
+    /// Dimensions of a chunk, one number for each of the dataset's [default: whole frames, at most 256 and 4 MiB]
+    #[arg(long, value_name = "F,R,C", value_delimiter = ',')]
+    chunk: Vec<usize>,
+    /// Value of masked pixels: it comes back exactly and does not count in ranges
+    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    mask_value: Option<String>,
+    /// Work spent by the encoder; every level is read the same way
+    #[arg(long, value_enum, default_value_t)]
+    effort: EffortArg,
+    /// Threads [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Do not read the result back and compare it with the input
+    #[arg(long)]
+    no_verify: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb. Exit code 1 if the result, read back, breaks its bound.
+///
+/// # Errors
+/// Wrong arguments, or files that cannot be read or written.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    refuse_same_file(&args.input, &args.output)?;
+    let bound = args.bound.bound()?;
+    register_filter()?;
+    let model = args.model.as_deref().map(models::load_and_register).transpose()?;
+    let source = open(&args.input)?;
+    let pool = thread_pool(args.jobs.map(usize::from))?;
+    let plans = plan(args, &source, bound, model.as_ref(), &pool)?;
+    if !args.json {
+        plans.iter().try_for_each(|plan| print(&plan.to_string()))?;
+    }
+    let pending = PendingFile::try_new(&args.output)?;
+    write_copy(args, &source, pending.path(), &plans, &pool).at(args.output.display())?;
+    let report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &pool)
+        .at(args.output.display())?;
+    report.print(args.json)?;
+    if report.failed() {
+        return Ok(ExitCode::from(1));
+    }
+    pending.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of one dataset.
+pub struct Plan {
+    /// Where it is.
+    pub path: String,
+    key: ObjectKey,
+    element: ElementType,
+    dims: Vec<usize>,
+    chunking: Chunking,
+    request: RequestedParams,
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {} {:?}, bound {}, chunks {:?} ({})",
+            self.path,
+            self.element.name(),
+            self.dims,
+            describe(self.request.bound),
+            self.chunking.dims,
+            self.chunking.reason
+        )
+    }
+}
+
+fn plan(
+    args: &Args,
+    source: &File,
+    bound: Bound,
+    model: Option<&Arc<Model>>,
+    pool: &ThreadPool,
+) -> Result<Vec<Plan>, CliError> {
+    let paths = if args.datasets.is_empty() { default_datasets(source)? } else { args.datasets.clone() };
+    if paths.is_empty() {
+        return Err(CliError::new(format!(
+            "{}: holds no floating-point dataset of two or more dimensions; name the datasets with --dataset",
+            args.input.display()
+        )));
+    }
+    let model_id = model.map_or(ModelId(0), |model| model.id());
+    let mut plans: Vec<Plan> = Vec::new();
+    for path in paths {
+        let plan = plan_dataset(args, source, &path, bound, model_id, pool)
+            .at(format_args!("{}, dataset {path}", args.input.display()))?;
+        if plans.iter().all(|other| other.key != plan.key) {
+            plans.push(plan);
+        }
+    }
+    Ok(plans)
+}
+
+/// Floating-point datasets of rank 2 and more that hold values of their own. Axes have rank 1, and whoever wants
+/// integers (counts, masks) rounded has to say so.
+fn default_datasets(source: &File) -> Result<Vec<String>, CliError> {
+    let mut chosen = Vec::new();
+    for path in paths_of(source, LocationType::Dataset)? {
+        let Ok(dataset) = source.dataset(&path) else { continue };
+        let float =
+            element_type(&dataset.dtype()?).is_ok_and(|element| element.class() == ElementClass::Float);
+        let has_frames = dims_with_values(&dataset).is_ok_and(|dims| dims.len() >= 2);
+        if float && has_frames && dataset.layout() != hdf5::dataset::Layout::Virtual {
+            chosen.push(path);
+        }
+    }
+    Ok(chosen)
+}
+
+fn plan_dataset(
+    args: &Args,
+    source: &File,
+    path: &str,
+    bound: Bound,
+    model: ModelId,
+    pool: &ThreadPool,
+) -> Result<Plan, CliError> {
+    let dataset = dataset::open(source, path)?;
+    let element = element_type(&dataset.dtype()?)?;
+    let dims = dims_with_values(&dataset)?;
+    let chunking = match args.chunk.as_slice() {
+        [] => chunking::choose(&dims, element.size_bytes()),
+        asked => chunking::requested(asked, &dims)?,
+    };
+    let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
+    let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
+    let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, pool)?;
+    let request = requested(bound, model, args.effort, mask_value);
+    Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, chunking, request })
+}
+
+/// A relative bound as the absolute one of the whole dataset, so that all chunks are held to the same. A dataset
+/// without any range is coded exactly: that costs nothing.
+fn absolute(
+    bound: Bound,
+    dataset: &Dataset,
+    element: ElementType,
+    chunk: &[usize],
+    marks: &Marks,
+    pool: &ThreadPool,
+) -> Result<Bound, CliError> {
+    let Bound::Relative(fraction) = bound else { return Ok(bound) };
+    let mut range = Range::default();
+    in_groups(pool, &chunk_regions(&dataset.shape(), chunk), |group| {
+        for region in group {
+            range.extend(element, &read_region(dataset, region)?, marks);
+        }
+        Ok(())
+    })?;
+    let epsilon = fraction * range.width();
+    Ok(if epsilon > 0.0 && epsilon.is_finite() { Bound::Absolute(epsilon) } else { Bound::Lossless })
+}
+
+fn write_copy(
+    args: &Args,
+    source: &File,
+    path: &Path,
+    plans: &[Plan],
+    pool: &ThreadPool,
+) -> Result<(), CliError> {
+    let n_bytes: usize =
+        plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
+    let mut repacker = Repacker {
+        plans: plans.iter().map(|plan| (plan.key.clone(), plan)).collect(),
+        pool,
+        progress: Progress::bytes("compressing", n_bytes as u64),
+    };
+    create_copy(source, &args.input, path, |target| copy_file(source, target, &mut repacker))
+}
+
+struct Repacker<'a> {
+    plans: HashMap<ObjectKey, &'a Plan>,
+    pool: &'a ThreadPool,
+    progress: Progress,
+}
+
+impl Replace for Repacker<'_> {
+    fn wants(&self, key: &ObjectKey) -> bool {
+        self.plans.contains_key(key)
+    }
+
+    fn replace(&mut self, original: &Dataset, key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {
+        let plan = self.plans[key];
+        let filter = FilterEntry { id: FILTER_ID, cd_values: plan.request.to_words() };
+        let target = create_like(original, place, &plan.chunking.dims, &[filter])?;
+        let stored = stored_params(&target)?
+            .ok_or_else(|| CliError::new("HDF5 created the dataset without the filter"))?;
+        let coder = ChunkCoder::try_new(&target, &stored)?;
+        write_compressed(original, &target, &coder, self.pool, &mut self.progress)
+    }
+}

@@ -1,0 +1,113 @@
+//! `sae unpack`: a copy of an HDF5 file without our filter.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use h5z_sae::cd_values::FILTER_ID;
+use hdf5::{Dataset, LocationType};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::compress::{fetch_chunk, in_groups, thread_pool};
+use crate::error::{At, CliError};
+use crate::h5::copy::{Replace, copy_file};
+use crate::h5::create::{Place, create_like};
+use crate::h5::dataset::{chunk_regions, write_region};
+use crate::h5::element::element_type;
+use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
+use crate::h5::pipeline::{FilterEntry, filters, register_filter};
+use crate::models;
+use crate::output::{PendingFile, print, refuse_same_file};
+use crate::progress::Progress;
+
+/// Copy an HDF5 file with this filter removed, for programs that cannot load it
+///
+/// Chunks and other filters stay as they are, and so does everything else of the file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// HDF5 file to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// HDF5 file to write; it appears when it is complete
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Trained model that the file needs, if it lies in none of the usual places
+    #[arg(long, value_name = "M.sae")]
+    model: Option<PathBuf>,
+    /// Threads [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Wrong arguments, files that cannot be read or written, damaged chunks, missing models.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    refuse_same_file(&args.input, &args.output)?;
+    register_filter()?;
+    args.model.as_deref().map(models::load_and_register).transpose()?;
+    let source = open(&args.input)?;
+    let (mut keys, mut n_bytes, mut paths) = (HashSet::new(), 0, Vec::new());
+    for path in paths_of(&source, LocationType::Dataset)? {
+        let dataset = source.dataset(&path).at(&path)?;
+        if filters(&dataset)?.iter().any(|filter| filter.id == FILTER_ID) {
+            keys.insert(key_of(&dataset)?);
+            n_bytes += dataset.size() * dataset.dtype()?.size();
+            paths.push(path);
+        }
+    }
+    if keys.is_empty() {
+        return Err(CliError::new(format!(
+            "{}: no dataset uses filter {FILTER_ID}, so there is nothing to unpack",
+            args.input.display()
+        )));
+    }
+    let pool = thread_pool(args.jobs.map(usize::from))?;
+    let pending = PendingFile::try_new(&args.output)?;
+    let mut unpacker = Unpacker { keys, pool: &pool, progress: Progress::bytes("unpacking", n_bytes as u64) };
+    create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
+        .at(args.output.display())?;
+    pending.finish()?;
+    paths.iter().try_for_each(|path| print(&format!("{path}: unpacked")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Unpacker<'a> {
+    keys: HashSet<ObjectKey>,
+    pool: &'a ThreadPool,
+    progress: Progress,
+}
+
+impl Replace for Unpacker<'_> {
+    fn wants(&self, key: &ObjectKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn replace(&mut self, original: &Dataset, _key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {
+        let pipeline = filters(original)?;
+        let others: Vec<FilterEntry> =
+            pipeline.iter().filter(|filter| filter.id != FILTER_ID).cloned().collect();
+        let chunk = original.chunk().ok_or_else(|| CliError::new("filtered, but not chunked"))?;
+        let target = create_like(original, place, &chunk, &others)?;
+        let element = element_type(&original.dtype()?)?;
+        in_groups(self.pool, &chunk_regions(&original.shape(), &chunk), |group| {
+            let fetched = group
+                .iter()
+                .map(|region| fetch_chunk(original, region, others.is_empty()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let values = self.pool.install(|| {
+                let pairs = fetched.into_par_iter().zip(group);
+                pairs
+                    .map(|(fetched, region)| Ok(fetched.into_values(region, &chunk, element)?))
+                    .collect::<Result<Vec<_>, CliError>>()
+            })?;
+            for (values, region) in values.iter().zip(group) {
+                write_region(&target, region, values).at(format_args!("values from {:?}", region.start))?;
+                self.progress.advance(values.len() as u64);
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! `sae verify`: is every value of a compressed file as close to the original as was promised?
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use h5z_sae::cd_values::FILTER_ID;
+use h5z_sae::sae::ModelId;
+use hdf5::{File, LocationType};
+use rayon::ThreadPool;
+use serde_json::json;
+
+use crate::bound::describe;
+use crate::check::{Finding, check_dataset};
+use crate::compress::thread_pool;
+use crate::error::{At, CliError};
+use crate::h5::dataset;
+use crate::h5::file::{open, paths_of};
+use crate::h5::pipeline::register_filter;
+use crate::models;
+use crate::output::print;
+use crate::picture;
+use crate::progress::Progress;
+use crate::repack::Plan;
+
+/// Compare a compressed HDF5 file with its original
+///
+/// Every compressed dataset is read and held to the bound that is stored with it; all other datasets of numbers have
+/// to be equal. Exit code 0: all promises kept. 1: a bound is broken, a dataset is missing or damaged, or a dataset
+/// that should be compressed is not (h5repack 1.10 writes a dataset unfiltered, says nothing and exits with 0, when
+/// the filter refuses it). 2: wrong arguments, or files that cannot be read.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file before compression
+    #[arg(value_name = "ORIGINAL")]
+    original: PathBuf,
+    /// The file after compression
+    #[arg(value_name = "COMPRESSED")]
+    compressed: PathBuf,
+    /// Dataset that has to be compressed; may be given several times [default: at least one has to be]
+    #[arg(long = "dataset", value_name = "/PATH")]
+    datasets: Vec<String>,
+    /// Trained model that the file needs, if it lies in none of the usual places
+    #[arg(long, value_name = "M.sae")]
+    model: Option<PathBuf>,
+    /// Draw a frame, its reconstruction and the difference side by side
+    #[arg(long, value_name = "OUT.png")]
+    picture: Option<PathBuf>,
+    /// Frame to draw, of the first compressed dataset or of the first --dataset
+    #[arg(long, value_name = "N", requires = "picture", default_value_t = 0)]
+    frame: usize,
+    /// Threads [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Wrong arguments, files that cannot be read, missing models.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    register_filter()?;
+    args.model.as_deref().map(models::load_and_register).transpose()?;
+    let (original, compressed) = (open(&args.original)?, open(&args.compressed)?);
+    for path in &args.datasets {
+        dataset::open(&original, path).at(args.original.display())?;
+    }
+    let pool = thread_pool(args.jobs.map(usize::from))?;
+    let report =
+        Report::of_files(&original, &compressed, &args.datasets, &pool).at(args.compressed.display())?;
+    if let Some(out) = &args.picture {
+        draw(args, &report, &original, &compressed, out)?;
+    }
+    report.print(args.json)?;
+    Ok(if report.failed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn draw(
+    args: &Args,
+    report: &Report,
+    original: &File,
+    compressed: &File,
+    out: &Path,
+) -> Result<(), CliError> {
+    let drawn = args.datasets.first().or_else(|| report.compressed().next().map(|finding| &finding.path));
+    let Some(path) = drawn else {
+        return Err(CliError::new("--picture: there is no compressed dataset to draw"));
+    };
+    let [before, after] = [original, compressed].map(|file| dataset::open(file, path));
+    picture::draw(&before?, &after?, args.frame, out).at(format_args!("--picture: dataset {path}"))
+}
+
+/// Everything that was found out about a file.
+pub struct Report {
+    findings: Vec<Finding>,
+    problems: Vec<String>,
+}
+
+impl Report {
+    fn of_files(
+        original: &File,
+        compressed: &File,
+        wanted: &[String],
+        pool: &ThreadPool,
+    ) -> Result<Self, CliError> {
+        let paths = paths_of(original, LocationType::Dataset)?;
+        let mut findings = Vec::new();
+        let mut progress = Progress::bytes("comparing", total_bytes(original, &paths));
+        for path in &paths {
+            let before = dataset::open(original, path)?;
+            findings.push(match compressed.dataset(path) {
+                Ok(after) => check_dataset(path, &before, &after, pool, &mut progress).at(path)?,
+                Err(_) => Finding::problem(path, "is missing"),
+            });
+        }
+        let mut report = Self { findings, problems: Vec::new() };
+        report.require_compressed(original, wanted)?;
+        Ok(report)
+    }
+
+    /// The datasets that `repack` has just written; their values are compared if `compare` is set.
+    ///
+    /// # Errors
+    /// As [`check_dataset`].
+    pub fn of_repack(
+        source: &File,
+        path: &Path,
+        plans: &[Plan],
+        compare: bool,
+        pool: &ThreadPool,
+    ) -> Result<Self, CliError> {
+        let written = open(path)?;
+        let paths: Vec<String> = plans.iter().map(|plan| plan.path.clone()).collect();
+        let mut progress = Progress::bytes("reading back", total_bytes(source, &paths));
+        let findings = paths.iter().map(|path| {
+            let after = dataset::open(&written, path)?;
+            if compare {
+                check_dataset(path, &dataset::open(source, path)?, &after, pool, &mut progress).at(path)
+            } else {
+                Finding::without_values(path, &after)
+            }
+        });
+        Ok(Self { findings: findings.collect::<Result<_, _>>()?, problems: Vec::new() })
+    }
+
+    fn require_compressed(&mut self, original: &File, wanted: &[String]) -> Result<(), CliError> {
+        const HINT: &str = "h5repack writes a dataset unfiltered and exits with 0 when the filter refuses it or cannot \
+                            be loaded";
+        if wanted.is_empty() && self.compressed().next().is_none() {
+            self.problems.push(format!("no dataset is compressed by filter {FILTER_ID}; {HINT}"));
+        }
+        let keys_of = |path: &str| crate::h5::file::key_of(&*dataset::open(original, path)?);
+        for path in wanted {
+            let key = keys_of(path)?;
+            for finding in &mut self.findings {
+                if keys_of(&finding.path)? == key && finding.params.is_none() && finding.problem.is_none() {
+                    finding.problem = Some(format!("is not compressed by filter {FILTER_ID}; {HINT}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compressed(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.params.is_some())
+    }
+
+    /// Whether any promise was broken.
+    pub fn failed(&self) -> bool {
+        !self.problems.is_empty() || self.findings.iter().any(|finding| finding.problem.is_some())
+    }
+
+    /// Prints to stdout; problems, in words, to stderr.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub fn print(&self, as_json: bool) -> Result<(), CliError> {
+        if as_json {
+            return print(&format!("{:#}", self.to_json()));
+        }
+        self.compressed().try_for_each(|finding| print(&line(finding)))?;
+        if let Some(totals) = Totals::of(self) {
+            print(&totals.to_string())?;
+        }
+        self.sentences().iter().for_each(|problem| eprintln!("sae: {problem}"));
+        Ok(())
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let totals = Totals::of(self);
+        let largest = |number: fn(&Finding) -> f64| self.compressed().map(number).fold(0.0, f64::max);
+        json!({
+            "ok": !self.failed(),
+            "max_abs_err": largest(|finding| finding.max_abs_err.unwrap_or(0.0)),
+            "bound": largest(|finding| finding.allowed),
+            "ratio": totals.as_ref().map(Totals::ratio),
+            "ratio_with_model": totals.as_ref().map(Totals::ratio_with_model),
+            "raw_bytes": totals.as_ref().map(|totals| totals.raw_bytes),
+            "stored_bytes": totals.as_ref().map(|totals| totals.stored_bytes),
+            "model_bytes": totals.as_ref().map(|totals| totals.model_bytes),
+            "datasets": self.compressed().map(to_json).collect::<Vec<_>>(),
+            "n_unfiltered": self.findings.iter().filter(|finding| finding.params.is_none()).count(),
+            "problems": self.sentences(),
+        })
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let of_datasets = self.findings.iter().filter_map(|finding| {
+            finding
+                .problem
+                .as_ref()
+                .map(|problem| format!("{}: {problem}{}", finding.path, further(finding.n_broken)))
+        });
+        of_datasets.chain(self.problems.iter().cloned()).collect()
+    }
+}
+
+fn further(n_broken: u64) -> String {
+    if n_broken > 1 { format!("; {n_broken} values in all") } else { String::new() }
+}
+
+fn to_json(finding: &Finding) -> serde_json::Value {
+    json!({
+        "path": finding.path,
+        "bound_kind": finding.bound().kind(),
+        "bound": finding.allowed,
+        "max_abs_err": finding.max_abs_err,
+        "broken_values": finding.n_broken,
+        "raw_bytes": finding.raw_bytes,
+        "stored_bytes": finding.stored_bytes,
+        "ratio": finding.raw_bytes as f64 / finding.stored_bytes as f64,
+        "model": finding.model().map(|id| id.to_string()),
+        "chunks_by_method": finding.methods.to_json(),
+        "problem": finding.problem,
+    })
+}
+
+fn line(finding: &Finding) -> String {
+    let compared = match finding.max_abs_err {
+        Some(error) => format!("largest error {error:.3e}, "),
+        None => String::new(),
+    };
+    let verdict = if finding.problem.is_some() { "BROKEN, " } else { "" };
+    let methods = finding.methods.describe();
+    format!(
+        "{}: {verdict}{compared}bound {}, {} -> {} bytes, ratio {:.2}{}{}",
+        finding.path,
+        describe(finding.bound()),
+        finding.raw_bytes,
+        finding.stored_bytes,
+        finding.raw_bytes as f64 / finding.stored_bytes as f64,
+        if methods.is_empty() { "" } else { ", chunks: " },
+        methods
+    )
+}
+
+/// Sizes of all compressed datasets together.
+struct Totals {
+    raw_bytes: u64,
+    stored_bytes: u64,
+    /// Files of all models that are needed, each once; `None` where one cannot be found.
+    model_bytes: Option<u64>,
+}
+
+impl Totals {
+    fn of(report: &Report) -> Option<Self> {
+        report.compressed().next()?;
+        let needed: BTreeSet<ModelId> = report.compressed().filter_map(Finding::model).collect();
+        Some(Self {
+            raw_bytes: report.compressed().map(|finding| finding.raw_bytes).sum(),
+            stored_bytes: report.compressed().map(|finding| finding.stored_bytes).sum(),
+            model_bytes: needed.into_iter().map(|id| models::file_bytes(&*models::by_id(id).ok()?)).sum(),
+        })
+    }
+
+    fn ratio(&self) -> f64 {
+        self.raw_bytes as f64 / self.stored_bytes as f64
+    }
+
+    fn ratio_with_model(&self) -> Option<f64> {
+        Some(self.raw_bytes as f64 / (self.stored_bytes + self.model_bytes?) as f64)
+    }
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "all: {} -> {} bytes, ratio {:.2}", self.raw_bytes, self.stored_bytes, self.ratio())?;
+        match (self.model_bytes, self.ratio_with_model()) {
+            (Some(0), _) => Ok(()),
+            (Some(bytes), Some(ratio)) => write!(f, ", {ratio:.2} with the model's {bytes} bytes"),
+            _ => write!(f, ", the model's bytes are unknown"),
+        }
+    }
+}
+
+fn total_bytes(file: &File, paths: &[String]) -> u64 {
+    let bytes_of = |path: &String| {
+        let dataset = file.dataset(path).ok()?;
+        Some((dataset.size() * dataset.dtype().ok()?.size()) as u64)
+    };
+    paths.iter().filter_map(bytes_of).sum()
+}

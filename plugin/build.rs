@@ -1,0 +1,19 @@
+//! Compiles the callbacks' entry and sets how the shared library is linked.
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/entry.c");
+    cc::Build::new()
+        .file("src/entry.c")
+        .std("c99")
+        .warnings(true)
+        .extra_warnings(true)
+        .compile("h5zsae_entry");
+    // HDF5 unloads its plugins at H5close. Code of ours may still be needed then: thread-local destructors, and
+    // callbacks of a second HDF5 library in the process.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libh5zsae.so");
+    // Line tables are for programs of this project; in the plugin they would take 12 of 14 MB.
+    if std::env::var("PROFILE").as_deref() == Ok("release") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--strip-debug");
+    }
+}

@@ -1,0 +1,146 @@
+//! A bench for C programs: the plugin alone in a folder, compiled clients, and what they print.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// What a program printed and how it ended.
+pub struct Outcome {
+    pub success: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Both outputs together.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// The lines of the error stack that carry our error class.
+    pub fn our_records(&self) -> Vec<&str> {
+        self.stdout.lines().filter_map(|line| line.strip_prefix("H5Z-SAE|")).collect()
+    }
+
+    #[track_caller]
+    pub fn expect_success(self) -> Self {
+        assert!(self.success, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// A temporary folder with the plugin in a subfolder of its own: HDF5 opens every library on its plugin path.
+pub struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let plugins = folder.path().join("plugins");
+        std::fs::create_dir(&plugins).unwrap();
+        std::fs::copy(built_library(), plugins.join("libh5zsae.so")).unwrap();
+        Self { folder }
+    }
+
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Compiles `tests/c/<name>.c` against HDF5, and the library of this project where `links_library`.
+    pub fn compile(&self, name: &str, links_library: bool) -> PathBuf {
+        let mut flags = pkg_config_hdf5();
+        if links_library {
+            flags.extend(self.link_flags());
+        }
+        self.compile_with("gcc", &["-std=c11"], name, &flags)
+    }
+
+    /// Compiles `tests/c/<name>.c` without HDF5.
+    pub fn compile_plain(&self, compiler: &str, options: &[&str], name: &str) -> PathBuf {
+        let mut flags = self.link_flags();
+        flags.push("-lpthread".to_string());
+        self.compile_with(compiler, options, name, &flags)
+    }
+
+    fn compile_with(&self, compiler: &str, options: &[&str], name: &str, flags: &[String]) -> PathBuf {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
+        let program = self.path(&format!("{name}-{compiler}"));
+        if program.exists() {
+            return program;
+        }
+        let mut command = Command::new(compiler);
+        command.args(options).args(["-Wall", "-Wextra", "-Werror", "-g", "-I"]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../include"));
+        command.arg(tests.join(format!("{name}.c"))).args(flags).arg("-lm").arg("-o").arg(&program);
+        output_of(command).expect_success();
+        program
+    }
+
+    fn link_flags(&self) -> Vec<String> {
+        let plugins = self.plugins();
+        let plugins = plugins.to_str().unwrap();
+        vec![format!("-L{plugins}"), "-lh5zsae".to_string(), format!("-Wl,-rpath,{plugins}")]
+    }
+
+    /// A command that finds the plugin, and no model of the user who runs the tests.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("HDF5_PLUGIN_PATH", self.plugins()).env("XDG_DATA_HOME", self.path("data"));
+        command
+            .env_remove("H5Z_SAE_MODEL_PATH")
+            .env_remove("H5Z_SAE_NUM_THREADS")
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs a program in the folder.
+    pub fn run<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        program: impl AsRef<std::ffi::OsStr>,
+        arguments: &[S],
+    ) -> Outcome {
+        let mut command = self.command(program);
+        command.args(arguments);
+        output_of(command)
+    }
+}
+
+/// Runs a command. A tool that is not installed fails the test.
+pub fn output_of(mut command: Command) -> Outcome {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
+    Outcome {
+        success: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The shared library that cargo built beside this test: in `deps` with the test itself, or one folder up.
+pub fn built_library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folders = test.ancestors().skip(1).take(2);
+    let mut found = folders.map(|folder| folder.join("libh5zsae.so")).filter(|path| path.exists());
+    found.next().unwrap_or_else(|| panic!("no libh5zsae.so beside {}", test.display()))
+}
+
+fn pkg_config_hdf5() -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.args(["--cflags", "--libs", "hdf5-serial"]);
+    output_of(command).expect_success().stdout.split_whitespace().map(str::to_string).collect()
+}
+
+/// Changes one bit of the first stream in a file, `offset` bytes after its start.
+pub fn corrupt_stream(path: &Path, offset: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let start = bytes.windows(4).position(|window| window == b"\x89SAE").expect("no stream in the file");
+    bytes[start + offset] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Every test, after `make setup build`: Rust's (units, properties, C programs), then the HDF5 clients'.
+# Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${TARGET:-target}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+cargo test --workspace --locked --target-dir "$target" </dev/null 2>&1 | tee "$logs/cargo"
+"${VENV:-.venv}/bin/python" -m pytest -ra tests/clients </dev/null 2>&1 | tee "$logs/pytest"
+
+# "test result: ok. 12 passed; 0 failed; 1 ignored; …" of every test binary, added up.
+rust_passed=$(awk '/^test result:/ { passed += $4 } END { print passed + 0 }' "$logs/cargo")
+skipped=$(
+    sed -n 's/^test \(.*\) \.\.\. ignored.*/cargo: \1/p' "$logs/cargo"
+    sed -n 's/^SKIPPED /pytest: /p' "$logs/pytest"
+)
+echo
+echo "== cargo test: $rust_passed passed, 0 failed, in $(grep -c '^test result:' "$logs/cargo") binaries"
+echo "== pytest: $(tail -n 1 "$logs/pytest" | tr -d '=' | sed 's/^ *//; s/ *$//')"
+if [ -z "$skipped" ]; then
+    echo "== skipped: none"
+else
+    echo "== skipped: $(wc -l <<<"$skipped")"
+    sed 's/^/     /' <<<"$skipped"
+    [ -z "${CI:-}" ]
+fi

@@ -1,0 +1,60 @@
+"""Clients of the built plugin: h5py's wheel with its own HDF5 2.0, and Debian's tools with HDF5 1.10.8.
+
+The plugin and the CLI are those of `make build`, or of the folder in H5ZSAE_PLUGIN_DIR. HDF5_PLUGIN_PATH must stand
+before h5py is imported, so it is set here, at import.
+"""
+import os
+
+import tools
+
+os.environ["HDF5_PLUGIN_PATH"] = str(tools.PLUGIN_DIR)
+for name in ("H5Z_SAE_MODEL_PATH", "H5Z_SAE_NUM_THREADS"):
+    os.environ.pop(name, None)
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+
+def pytest_report_header():
+    return [
+        f"plugin: {tools.PLUGIN_DIR / 'libh5zsae.so'}",
+        f"h5py {h5py.__version__} with HDF5 {h5py.version.hdf5_version}; Debian's {tools.h5repack_version()}",
+    ]
+
+
+def pytest_configure():
+    for path in (tools.PLUGIN_DIR / "libh5zsae.so", tools.SAE):
+        if not path.exists():
+            pytest.exit(f"{path} does not exist: run `make build` first", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory):
+    """96 simulated frames of 64 x 64, f32, each of maximum 1, of several particle families."""
+    path = tmp_path_factory.mktemp("synth") / "frames.h5"
+    tools.sae("synth", path, "--frames", "96", "--seed", "5")
+    with h5py.File(path) as f:
+        data = f["frames"][...]
+    assert data.shape == (96, 64, 64) and data.dtype == np.float32
+    return data
+
+
+@pytest.fixture(scope="session")
+def counts(frames):
+    """Poisson counts with the frames as their means, 1000 at the brightest pixel; u32."""
+    return np.random.default_rng(11).poisson(frames * 1000.0).astype(np.uint32)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes one dataset `/frames` with h5py; filter flags as for `sae filter-args`, none for an unfiltered one."""
+    def write_file(name, data, *flags, chunks=None, dtype=None, **keywords):
+        path = tmp_path / name
+        arguments = tools.h5py_arguments(*flags) if flags else {}
+        chunks = chunks or (min(16, data.shape[0]), *data.shape[1:])
+        with h5py.File(path, "w") as f:
+            f.create_dataset("frames", data=data, chunks=chunks, dtype=dtype, **arguments, **keywords)
+        return path
+
+    return write_file

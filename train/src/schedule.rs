@@ -1,0 +1,51 @@
+//! How many steps there are, and how large each is.
+
+use std::time::Duration;
+
+/// When training ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// After this many passes over the training patches.
+    Epochs(f64),
+    /// After about this much time. It is turned into a number of steps early on, which is then kept: time never
+    /// enters the result after that.
+    Time(Duration),
+}
+
+/// Steps after which the duration of one is known well enough to turn a time into a number of steps.
+pub const TIMED_STEPS: usize = 60;
+
+/// Learning rate over the steps: a linear warm-up, then half a cosine down to nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Largest learning rate.
+    pub peak: f64,
+    /// Steps of warm-up, at most a tenth of all.
+    pub warm_up: usize,
+    /// All steps.
+    pub n_steps: usize,
+}
+
+impl Schedule {
+    /// For step number `step`, from 0.
+    pub fn learning_rate(&self, step: usize) -> f32 {
+        let warm_up = self.warm_up.min(self.n_steps / 10).max(1);
+        let progress = (step as f64 / self.n_steps as f64).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        (self.peak * cosine * ((step + 1) as f64 / warm_up as f64).min(1.0)) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warms_up_then_falls_to_nothing() {
+        let schedule = Schedule { peak: 2e-3, warm_up: 100, n_steps: 2000 };
+        let rates: Vec<f32> = (0..2000).map(|step| schedule.learning_rate(step)).collect();
+        assert!((rates[0] - 2e-5).abs() < 1e-7);
+        assert!(rates[..99].is_sorted() && rates[100..].is_sorted_by(|a, b| a >= b));
+        assert!(rates[99] > 1.95e-3 && rates[1999] < 1e-8);
+    }
+}
