@@ -9,14 +9,7 @@ mod atoms;
 mod bound;
 mod candidates;
 mod centre;
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
 pub mod cd_values;
->>>>>>> cli
-=======
-pub mod cd_values;
->>>>>>> project
 mod codec;
 mod decode;
 mod domain;
