@@ -114,7 +114,8 @@ const DEFAULT_LOG_OFFSET: f64 = 1e-4;
 const LARGEST_DEFAULT_EDGE: usize = 64;
 
 fn parse_patch(text: &str) -> Result<PatchShape, String> {
-    let edges = text.split_once(['x', 'X']).and_then(|(rows, cols)| Some((rows.parse().ok()?, cols.parse().ok()?)));
+    let edges =
+        text.split_once(['x', 'X']).and_then(|(rows, cols)| Some((rows.parse().ok()?, cols.parse().ok()?)));
     match edges {
         Some((rows @ 1..=4096, cols @ 1..=4096)) => Ok(PatchShape { rows, cols }),
         _ => Err("expected ROWSxCOLS, such as 64x64, each 1 to 4096".to_owned()),
@@ -242,7 +243,8 @@ fn report(args: &Args, trained: &Trained) -> Result<(), CliError> {
             sizes.push(coded_size(&trained.model, &backend, &trained.held_out, bound)?);
         }
     }
-    let text = if args.json { json_report(args, trained, &sizes) } else { text_report(args, trained, &sizes) };
+    let text =
+        if args.json { json_report(args, trained, &sizes) } else { text_report(args, trained, &sizes) };
     // A closed pipe is no reason to fail: the model has been written.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(())

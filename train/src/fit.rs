@@ -105,7 +105,8 @@ pub fn fit(
     report: &mut Report,
 ) -> Result<Fitted, Error> {
     if components.nrows() < options.batch {
-        let message = format!("{} training patches: fewer than a batch of {}", components.nrows(), options.batch);
+        let message =
+            format!("{} training patches: fewer than a batch of {}", components.nrows(), options.batch);
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     Ok(Loop::new(components, variances, options).run(started, report))
@@ -117,7 +118,8 @@ impl<'a> Loop<'a> {
             NetworkShape { components: components.ncols(), hidden: options.hidden, latents: options.latents };
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let parameters = Parameters::random(shape, &mut rng);
-        let network = Network { parameters, input_scale: input_scale(variances), objective: options.objective };
+        let network =
+            Network { parameters, input_scale: input_scale(variances), objective: options.objective };
         let gradients = vec![Parameters::zeros(shape); options.threads.max(1)];
         let order: Vec<usize> = (0..components.nrows()).collect();
         let next = order.len();
@@ -258,7 +260,8 @@ mod tests {
     /// Components that two of eight directions make up, with positive weights: what a sparse code is for.
     fn sparse_components() -> Array2<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
-        let directions: Array2<f32> = Array2::from_shape_simple_fn((8, 6), || StandardNormal.sample(&mut rng));
+        let directions: Array2<f32> =
+            Array2::from_shape_simple_fn((8, 6), || StandardNormal.sample(&mut rng));
         Array2::from_shape_fn((2000, 8), |(row, atom)| {
             let is_used = atom == row % 8 || atom == (row / 8) % 8;
             if is_used { 0.5 + ((row * 7 + atom * 3) % 11) as f32 / 11.0 } else { 0.0 }
@@ -321,14 +324,9 @@ mod tests {
 
     #[test]
     fn rejects_fewer_patches_than_a_batch() {
-        let error = fit(
-            &Array2::ones((7, 2)),
-            &Array1::ones(2),
-            &options(Penalty::Z),
-            Instant::now(),
-            &mut |_| true,
-        )
-        .unwrap_err();
+        let error =
+            fit(&Array2::ones((7, 2)), &Array1::ones(2), &options(Penalty::Z), Instant::now(), &mut |_| true)
+                .unwrap_err();
         assert!(error.to_string().contains("7 training patches"), "{error}");
     }
 }

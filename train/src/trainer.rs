@@ -104,8 +104,7 @@ pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions) -> usize {
     let covariance = n_values * n_values * 8 * 4;
     let weights = 2 * options.hidden * (options.components + options.latents) * 4;
     let activations = options.batch * (2 * options.components + 4 * options.hidden + 2 * options.latents) * 4;
-    let network =
-        source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
+    let network = source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
     held_out + block + covariance.max(network)
 }
 
@@ -133,7 +132,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     let n_values = source.patch().n_values();
     let (rows, cols) = (source.patch().rows, source.patch().cols);
     if n_values > LARGEST_PATCH {
-        return refuse(format!("patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"));
+        return refuse(format!(
+            "patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"
+        ));
     }
     for (name, number) in
         [("components", options.components), ("hidden", options.hidden), ("latents", options.latents)]
@@ -147,7 +148,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     }
     let (penalty, active) = (options.objective.penalty, options.objective.active);
     if penalty == Penalty::Grad && active > 0 {
-        return refuse(format!("active is {active}: a limit on nonzero latents belongs to penalty z, not grad"));
+        return refuse(format!(
+            "active is {active}: a limit on nonzero latents belongs to penalty z, not grad"
+        ));
     }
     if active > options.latents {
         return refuse(format!("active is {active}: there are {} latents", options.latents));
