@@ -54,7 +54,7 @@ impl Domain {
     /// The position nearest to a value, or `None` where the value has none: NaN, infinities, −0.0 and numbers
     /// beyond [`MAX_POSITION`].
     pub(crate) fn position(&self, bits: u64) -> Option<i64> {
-        if self.element.is_float() && is_special(self.element, bits) {
+        if is_special(self.element, bits) {
             return None;
         }
         let position = match self.scale {
@@ -71,9 +71,9 @@ pub(crate) fn round_shift(x: i64, shift: u32) -> i64 {
 }
 
 /// NaN, ±Inf and −0.0: patterns that no arithmetic may touch.
-fn is_special(element: ElementType, bits: u64) -> bool {
+pub(crate) fn is_special(element: ElementType, bits: u64) -> bool {
     let negative_zero = 1u64 << (element.bits() - 1);
-    bits == negative_zero || !number(element, bits).is_finite()
+    element.is_float() && (bits == negative_zero || !number(element, bits).is_finite())
 }
 
 /// Numeric value of a bit pattern; exact for all but 64-bit integers beyond 2⁵³.

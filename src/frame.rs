@@ -1,6 +1,6 @@
 //! Codes the pixels of a frame, in raster order across patches and methods: docs/format.md, "Pixels".
 
-use crate::domain::{Domain, MAX_POSITION};
+use crate::domain::{Domain, MAX_POSITION, number};
 use crate::entropy::{
     AdaptiveBit, BitCoder, ContextMixer, EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol,
 };
@@ -96,6 +96,8 @@ pub(crate) struct FrameCoder {
     blocks_across: usize,
     /// Pixels whose value no residual reaches within the bound: they have to be special.
     pub(crate) unreachable: Vec<usize>,
+    /// Positions about the ends of the range can round to infinity.
+    may_overflow: bool,
     journal: Option<Box<SmallState>>,
 }
 
@@ -111,16 +113,21 @@ type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 const N_CONTEXTS: usize = 7;
 const TABLE_BITS: u32 = 16;
-/// Differences of bit patterns are cut here before they count as errors, so that eight of them add up in an i64.
-const MAX_DIFFERENCE: i64 = 1 << 59;
 /// Buckets of the local activity that choose a set of weights.
 const N_ACTIVITY: usize = 16;
+/// What predictors have got wrong outside the frame.
+static NO_ERRORS: PredictorErrors = [0; 12];
 /// Binary decisions of a residual that have contexts of their own.
 const N_DECISIONS: u32 = 24;
 
 impl FrameCoder {
     pub(crate) fn new(rules: FrameRules) -> Self {
         let n_pixels = rules.grid.rows * rules.grid.cols;
+        let step = rules.domain.step_positions();
+        let may_overflow = [rules.lowest - step, rules.highest + step]
+            .map(|end| number(rules.domain.element, rules.domain.value_bits(end)))
+            .iter()
+            .any(|value| !value.is_finite());
         let blocks_across = rules.grid.across() * rules.grid.patch.cols.div_ceil(BLOCK);
         let blocks_down =
             rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
@@ -137,10 +144,11 @@ impl FrameCoder {
             errors: vec![0; n_pixels],
             residuals: vec![0; n_pixels],
             mirrored: vec![0; n_pixels],
-            predictor_errors: vec![[0; 12]; 3 * (rules.grid.cols + 3)],
+            predictor_errors: vec![NO_ERRORS; rules.grid.rows.min(3) * (rules.grid.cols + 3)],
             empty: vec![0; blocks_across * blocks_down],
             blocks_across,
             unreachable: Vec::new(),
+            may_overflow,
             journal: None,
             rules,
         }
@@ -193,7 +201,8 @@ impl FrameCoder {
     }
 
     /// Codes all pixels of a frame. `target` is the encoder's; a decoder has none. Where `costs` is given (one entry
-    /// a patch), the coder's costs are added to the patch that caused them.
+    /// a patch), the coder's costs are added to the patch that caused them. Stops where the coder has overrun its
+    /// bytes, so that a short body cannot keep a decoder busy for the whole of a large frame.
     pub(crate) fn code_frame<C: BitCoder>(
         &mut self,
         coder: &mut C,
@@ -202,7 +211,6 @@ impl FrameCoder {
         mut costs: Option<&mut [u64]>,
     ) {
         let grid = self.rules.grid;
-        self.predictor_errors.fill([0; 12]);
         self.exact.fill(0);
         self.empty.fill(0);
         let across = grid.across();
@@ -210,6 +218,9 @@ impl FrameCoder {
             let patch_row = grid.region(first_patch).row;
             let patch_rows = grid.region(first_patch).rows;
             for band in (0..patch_rows).step_by(BLOCK) {
+                if coder.overrun() {
+                    return;
+                }
                 let band_rows = BLOCK.min(patch_rows - band);
                 for patch in first_patch..first_patch + across {
                     let before = coder.cost();
@@ -338,7 +349,7 @@ impl FrameCoder {
     fn reaches(&self, target: &FrameTarget, i: usize, position: i64) -> bool {
         let distance = 2 * (position - target.positions[i]).abs();
         let step = self.rules.domain.step_positions();
-        if distance + 2 < step {
+        if distance + 2 < step && !self.may_overflow {
             return true;
         }
         if distance > step + 2 {
@@ -351,7 +362,7 @@ impl FrameCoder {
     /// Predictor errors of a row start at zero; three rows are kept.
     fn clear_predictor_row(&mut self, row: usize) {
         let width = self.rules.grid.cols + 3;
-        self.predictor_errors[row % 3 * width..][..width].fill([0; 12]);
+        self.predictor_errors[row % 3 * width..][..width].fill(NO_ERRORS);
     }
 
     /// Codes the pixels of one row that belong to one patch.
@@ -484,9 +495,9 @@ impl FrameCoder {
         let difference =
             target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
         let zigzag = (difference << 1 ^ difference >> 63) as u64;
-        // The plane still holds another frame's errors at the first pixel.
-        let error_before = if i > 0 { self.errors[i - 1] } else { 0 };
-        let activity = (64 - error_before.unsigned_abs().leading_zeros() as usize) / 9;
+        // The plane still holds what was coded last; nothing of this frame precedes its first pixel.
+        let before = if i > 0 { self.errors[i - 1].unsigned_abs() } else { 0 };
+        let activity = (64 - before.leading_zeros() as usize) / 9;
         let decisions = &mut self.lossless[activity * EXP_GOLOMB_DECISIONS..][..EXP_GOLOMB_DECISIONS];
         // A zigzag value of 2⁶⁴ − 1 has no successor: one decision more keeps the code below 2⁶³.
         let zigzag = code_halves(coder, decisions, zigzag);
@@ -495,7 +506,7 @@ impl FrameCoder {
         let position =
             self.rules.domain.position(bits).unwrap_or(0).clamp(self.rules.lowest, self.rules.highest);
         self.settle(i, position, 0, 0);
-        self.errors[i] = difference.clamp(-MAX_DIFFERENCE, MAX_DIFFERENCE);
+        self.errors[i] = difference;
         self.exact_bits[i] = bits;
         self.exact[i] = ESCAPE + 1;
     }
@@ -551,14 +562,16 @@ impl FrameCoder {
         let lane = |row: usize, col: usize| (row % 3) * width + col;
         let predictions = Predictions::new(&at, mirrored.as_ref());
         let errors = &self.predictor_errors;
-        let (up, up2) = (row + 2, row + 1);
+        let above = |rows: usize, col: usize| {
+            if row >= rows { &errors[lane(row - rows, col)] } else { &NO_ERRORS }
+        };
         let recent = recent_errors([
             &errors[lane(row, col + 1)],
-            &errors[lane(up, col + 2)],
-            &errors[lane(up, col + 1)],
-            &errors[lane(up, col + 3).min(errors.len() - 1)],
+            above(1, col + 2),
+            above(1, col + 1),
+            above(1, col + 3),
             &errors[lane(row, col)],
-            &errors[lane(up2, col + 2)],
+            above(2, col + 2),
         ]);
         let step = self.rules.domain.step_positions();
         let blend = predictions.blend(&recent, step / 2 + 1);
@@ -618,6 +631,12 @@ fn add_cost(costs: &mut Option<&mut [u64]>, patch: usize, cost: u64) {
     }
 }
 
+/// Magnitude of an error, cut where sums of several stay in range: differences of stored patterns have 64 bits.
+#[inline]
+fn error_size(error: i64) -> i64 {
+    error.clamp(-MAX_ERROR, MAX_ERROR).abs()
+}
+
 /// A 64-bit number as its upper and lower half, so that exp-Golomb codes stay in range.
 fn code_halves<C: BitCoder>(coder: &mut C, decisions: &mut [AdaptiveBit], value: u64) -> u64 {
     let (wide, narrow) = decisions.split_at_mut(33);
@@ -643,7 +662,7 @@ impl FrameCoder {
     #[inline]
     fn activity(&self, i: usize, row: usize, col: usize) -> i64 {
         let cols = self.rules.grid.cols;
-        let at = |present: bool, back: usize| if present { self.errors[i - back].abs() } else { 0 };
+        let at = |present: bool, back: usize| if present { error_size(self.errors[i - back]) } else { 0 };
         let near = at(col > 0, 1) + at(row > 0, cols);
         let far = at(row > 0 && col > 0, cols + 1)
             + at(row > 0 && col + 1 < cols, cols.wrapping_sub(1))
@@ -694,7 +713,8 @@ impl FrameCoder {
         let activity = bucket(self.activity(i, row, col), bits);
         let spread = bucket(blend.spread, bits);
         let least = bucket(blend.least_error / 4, bits);
-        let mirror_error = mirror.map_or(0, |index| 1 + bucket(self.errors[index].abs() * 2, bits).min(18));
+        let mirror_error =
+            mirror.map_or(0, |index| 1 + bucket(error_size(self.errors[index]) * 2, bits).min(18));
         let (w, n, nonzero) = self.causal_residuals(i, row, col);
         let pattern = if method == Method::Grid {
             u32::from(at.w != 0)
@@ -737,10 +757,10 @@ impl FrameCoder {
         let local = bucket(local.abs(), bits);
         let activity = bucket(self.activity(i, row, col), bits);
         let (w, n, nonzero) = self.causal_residuals(i, row, col);
-        // Nothing is given of neighbours in patches of other methods.
+        // Beyond the border of its patch nothing need be given: a neighbour there may be of another method.
         let patch = self.rules.grid.patch;
-        let left = if col % patch.cols > 0 { plan.given[i - 1] } else { prediction };
-        let above = if row % patch.rows > 0 { plan.given[i - cols] } else { prediction };
+        let left = if col.is_multiple_of(patch.cols) { prediction } else { plan.given[i - 1] };
+        let above = if row.is_multiple_of(patch.rows) { prediction } else { plan.given[i - cols] };
         let slope = bucket(((prediction - left).abs() + (prediction - above).abs()).min(MAX_ERROR), bits);
         let amplitude = bucket(prediction.abs().min(MAX_ERROR * 16) / 8, bits);
         let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);

@@ -72,7 +72,8 @@ impl Target {
     ) -> Option<Self> {
         let step = if element.is_float() {
             // Rounding a position's value to the element type takes up to half an ulp of the bound.
-            2.0 * (epsilon - 0.5 * ulp(element, range.magnitude()))
+            // A bound that is larger still has nothing to add but overflow.
+            2.0 * (epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude()))
         } else {
             2.0 * epsilon.floor().min(2f64.powi(62)) + 1.0
         };

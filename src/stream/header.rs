@@ -121,6 +121,9 @@ impl StreamHeader {
             )));
         }
         let model = if payload_byte & HAS_MODEL != 0 { Some(ModelId(reader.u64()?)) } else { None };
+        if model.is_some() && payload_kind != Payload::Coded {
+            return Err(Error::corrupt("a model id in a stream whose payload has no use for one"));
+        }
         let values_crc = reader.u32()?;
         let rank = usize::from(reader.u8()?);
         if rank == 0 || rank > limits::MAX_RANK {

@@ -69,6 +69,12 @@ pub(crate) fn default_patch(rows: usize, cols: usize) -> PatchShape {
     }
 }
 
+/// Whether frames may be cut into such patches: none larger than a frame, whose blocks would outnumber the pixels, and
+/// none smaller than a block, whose header would cost more memory than the pixels do.
+pub(crate) fn patch_is_allowed(patch: PatchShape, rows: usize, cols: usize) -> bool {
+    patch.rows <= rows && patch.cols <= cols && patch.n_values() >= (rows * cols).min(BLOCK * BLOCK)
+}
+
 impl PayloadRules {
     /// Writes the parameters and both bodies.
     pub(crate) fn write(&self, headers: &[u8], pixels: &[u8]) -> Vec<u8> {
@@ -201,10 +207,9 @@ fn parse_patch(reader: &mut ByteReader, rows: usize, cols: usize) -> Result<Patc
         )));
     }
     let patch = PatchShape { rows: edges[0] as usize, cols: edges[1] as usize };
-    // Patches smaller than a block would cost more memory than the pixels do.
-    if patch.n_values() < (rows * cols).min(BLOCK * BLOCK) {
+    if !patch_is_allowed(patch, rows, cols) {
         return Err(Error::corrupt(format!(
-            "patch of {} × {}: it is smaller than a block",
+            "patch of {} × {} in frames of {rows} × {cols}: it is larger than they are, or smaller than a block",
             patch.rows, patch.cols
         )));
     }
