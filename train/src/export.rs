@@ -182,17 +182,26 @@ fn integer_decoder(
     let coefs = hidden.dot(&parameters.coef) + &parameters.coef_bias;
     let rows = pixel_rows(basis);
     let unit_atoms = Atoms::new(&parameters.hidden, Penalty::Z).rows;
-    let scales = choose_scales(network, &unit_atoms, &hidden, &largest_coefs(&coefs, components), &rows, options)?;
+    let scales =
+        choose_scales(network, &unit_atoms, &hidden, &largest_coefs(&coefs, components), &rows, options)?;
     let n_components = rows.nrows();
     let coef_frac_bits = (0..n_components).map(|k| scales.output - scales.basis[k]);
-    let coef_shift = coef_frac_bits.clone().zip(&scales.coef).map(|(frac_bits, weight)| scales.hidden + weight - frac_bits);
-    let coef_bias = (0..n_components).map(|k| scaled(parameters.coef_bias[k], scales.hidden + scales.coef[k]) as i32);
+    let coef_shift = coef_frac_bits
+        .clone()
+        .zip(&scales.coef)
+        .map(|(frac_bits, weight)| scales.hidden + weight - frac_bits);
+    let coef_bias =
+        (0..n_components).map(|k| scaled(parameters.coef_bias[k], scales.hidden + scales.coef[k]) as i32);
     Ok(DecoderWeights {
         latent_frac_bits: LATENT_FRAC_BITS,
         hidden: quantize_rows(unit_atoms.view(), options.hidden_width, |_| {
             scales.hidden_sum - i32::from(LATENT_FRAC_BITS)
         }),
-        hidden_bias: parameters.hidden_bias.iter().map(|&bias| scaled(bias, scales.hidden_sum) as i32).collect(),
+        hidden_bias: parameters
+            .hidden_bias
+            .iter()
+            .map(|&bias| scaled(bias, scales.hidden_sum) as i32)
+            .collect(),
         hidden_shift: (scales.hidden_sum - scales.hidden) as u8,
         hidden_bits: HIDDEN_BITS,
         coef: Some(quantize_columns(parameters.coef.view(), &scales.coef)),
@@ -265,8 +274,9 @@ fn choose_scales(
     let i32_limit = f64::from(i32::MAX) / 2.0;
     let all_atoms = unit_atoms.iter().fold(0f32, |most, value| most.max(value.abs()));
     let hidden_bias = largest(parameters.hidden_bias.view());
-    let hidden_sum = (i32::from(LATENT_FRAC_BITS) + fraction_bits(all_atoms.into(), options.hidden_width.largest()))
-        .min(fraction_bits(hidden_bias, i32_limit));
+    let hidden_sum = (i32::from(LATENT_FRAC_BITS)
+        + fraction_bits(all_atoms.into(), options.hidden_width.largest()))
+    .min(fraction_bits(hidden_bias, i32_limit));
     let largest_hidden = hidden.iter().fold(0f32, |most, &value| most.max(value));
     let hidden_limit = f64::from(1u32 << HIDDEN_BITS) - 1.0;
     let hidden = fraction_bits(f64::from(largest_hidden) * HIDDEN_HEADROOM, hidden_limit).min(hidden_sum);
@@ -277,12 +287,8 @@ fn choose_scales(
             by_weights.min(by_bias)
         })
         .collect();
-    let basis: Vec<i32> = rows
-        .rows()
-        .into_iter()
-        .enumerate()
-        .map(|(k, row)| basis_bits(row, k, options.wide_rows))
-        .collect();
+    let basis: Vec<i32> =
+        rows.rows().into_iter().enumerate().map(|(k, row)| basis_bits(row, k, options.wide_rows)).collect();
     let (output, coef_bits) = choose_output_scale(hidden, &coef, &basis, largest_coefs, rows)?;
     Ok(Scales { hidden_sum, hidden, coef, basis, output, coef_bits })
 }
@@ -304,7 +310,10 @@ fn choose_output_scale(
         .columns()
         .into_iter()
         .map(|column| {
-            let weights = column.iter().zip(basis).map(|(&weight, &bits)| f64::from(weight.abs()) * f64::from(bits).exp2());
+            let weights = column
+                .iter()
+                .zip(basis)
+                .map(|(&weight, &bits)| f64::from(weight.abs()) * f64::from(bits).exp2());
             // Rounding may add a half to each.
             weights.sum::<f64>() + n_components as f64
         })
@@ -330,11 +339,10 @@ fn choose_output_scale(
 
 fn quantize_rows(weights: ArrayView2<f32>, width: Width, bits_of_row: impl Fn(usize) -> i32) -> IntTensor {
     let (rows, cols) = weights.dim();
-    let integers =
-        weights.rows().into_iter().enumerate().flat_map(|(row, weights)| {
-            let bits = bits_of_row(row);
-            weights.iter().map(|&weight| scaled(weight, bits)).collect::<Vec<_>>()
-        });
+    let integers = weights.rows().into_iter().enumerate().flat_map(|(row, weights)| {
+        let bits = bits_of_row(row);
+        weights.iter().map(|&weight| scaled(weight, bits)).collect::<Vec<_>>()
+    });
     let values = match width {
         Width::I8 => IntValues::I8(integers.map(|value| value as i8).collect()),
         Width::I16 => IntValues::I16(integers.map(|value| value as i16).collect()),
@@ -368,7 +376,9 @@ mod tests {
     #[test]
     fn rounding_a_basis_twice_changes_nothing() {
         let folding = Folding { patch_len: 41, point_symmetric: true };
-        let rows = Array2::from_shape_fn((12, 21), |(k, p)| ((k * 7 + p * p) as f32 * 0.37).sin() / (1.0 + k as f32));
+        let rows = Array2::from_shape_fn((12, 21), |(k, p)| {
+            ((k * 7 + p * p) as f32 * 0.37).sin() / (1.0 + k as f32)
+        });
         let once = round_basis(rows.view(), folding, 4);
         assert_eq!(round_basis(once.view(), folding, 4), once);
         let worst = (&once - &rows).iter().fold(0f32, |worst, e| worst.max(e.abs()));

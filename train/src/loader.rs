@@ -37,7 +37,8 @@ impl InMemory {
     /// `InvalidArgument` if the last patch is incomplete.
     pub fn try_new(patch: PatchShape, values: Vec<f32>) -> Result<Self, Error> {
         if !values.len().is_multiple_of(patch.n_values()) {
-            let message = format!("{} values: not a multiple of the patch's {}", values.len(), patch.n_values());
+            let message =
+                format!("{} values: not a multiple of the patch's {}", values.len(), patch.n_values());
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(Self { patch, values })
@@ -112,7 +113,8 @@ impl Preparation {
     /// Fills, scales and transforms one patch in place. `false` if it has no finite value other than 0, and thus
     /// nothing to learn from; it is then left as it was.
     pub fn prepare(&self, patch: &mut [f32]) -> bool {
-        let largest = patch.iter().filter(|value| value.is_finite()).fold(0f32, |most, value| most.max(value.abs()));
+        let largest =
+            patch.iter().filter(|value| value.is_finite()).fold(0f32, |most, value| most.max(value.abs()));
         if largest == 0.0 {
             return false;
         }
@@ -138,7 +140,9 @@ impl Preparation {
         for block in numbers.chunks(BLOCK_PATCHES) {
             let rows = self.read_block(source, block)?;
             n_used += rows.nrows();
-            receive(rows)?;
+            if rows.nrows() > 0 {
+                receive(rows)?;
+            }
         }
         Ok(n_used)
     }

@@ -167,7 +167,8 @@ pub fn coded_size(
         let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_ne_bytes()).collect();
         size.raw_bytes += bytes.len();
         options.model = None;
-        size.coded_bytes_without_model += compress_chunk(&bytes, ElementType::F32, &shape, &options, backend)?.len();
+        size.coded_bytes_without_model +=
+            compress_chunk(&bytes, ElementType::F32, &shape, &options, backend)?.len();
         options.model = Some(Arc::clone(model));
         size.coded_bytes += compress_chunk(&bytes, ElementType::F32, &shape, &options, backend)?.len();
     }

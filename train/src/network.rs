@@ -174,7 +174,8 @@ impl<F: Real> Atoms<F> {
         if self.penalty == Penalty::Grad {
             gradient.accumulate_axis_inplace(Axis(0), |&before, row| *row += before);
         }
-        for ((mut row, unit), &norm) in gradient.rows_mut().into_iter().zip(self.unit.rows()).zip(&self.norms) {
+        for ((mut row, unit), &norm) in gradient.rows_mut().into_iter().zip(self.unit.rows()).zip(&self.norms)
+        {
             let along = row.dot(&unit);
             row.zip_mut_with(&unit, |g, &u| *g = (*g - along * u) / norm);
         }
@@ -437,7 +438,10 @@ mod tests {
     #[test]
     fn atoms_have_unit_norm_and_are_summed_for_steps() {
         let hidden = ndarray::array![[3.0, 4.0], [0.0, 2.0], [-5.0, 0.0]];
-        assert_eq!(Atoms::new(&hidden, Penalty::Z).rows, ndarray::array![[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]);
+        assert_eq!(
+            Atoms::new(&hidden, Penalty::Z).rows,
+            ndarray::array![[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]
+        );
         let steps: Array2<f64> = Atoms::new(&hidden, Penalty::Grad).rows;
         assert_eq!(steps.row(1), ndarray::array![-1.0, 1.0]);
         assert!((steps[[0, 0]] + 0.4).abs() < 1e-15 && (steps[[0, 1]] - 1.8).abs() < 1e-15);

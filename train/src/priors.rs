@@ -58,12 +58,18 @@ pub fn learn_priors(
         fire: counts.iter().map(fire).collect(),
         weight_scale: weight_scale.collect(),
         linear_scale: residual.columns().into_iter().map(root_mean_square).map(quarter_octaves).collect(),
-        linear_only_scale: components.columns().into_iter().map(root_mean_square).map(quarter_octaves).collect(),
+        linear_only_scale: components
+            .columns()
+            .into_iter()
+            .map(root_mean_square)
+            .map(quarter_octaves)
+            .collect(),
     }
 }
 
 fn root_mean_square(values: ArrayView1<f32>) -> f64 {
-    (values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>() / values.len() as f64).sqrt()
+    (values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>() / values.len() as f64)
+        .sqrt()
 }
 
 /// 4·log2, rounded, in the range of i8.
@@ -77,7 +83,8 @@ mod tests {
 
     #[test]
     fn rounded_steps_follow_the_running_sum() {
-        let code = SparseCode { width: 6, starts: vec![0, 4], indices: vec![0, 2, 3, 5], values: vec![0.4f32; 4] };
+        let code =
+            SparseCode { width: 6, starts: vec![0, 4], indices: vec![0, 2, 3, 5], values: vec![0.4f32; 4] };
         let rounded = quantize(&code, 0, Penalty::Grad);
         // Sums of 0.4, 0.8, 1.2, 1.6.
         assert_eq!(rounded.patch(0).collect::<Vec<_>>(), [(2, 1.0), (5, 1.0)]);

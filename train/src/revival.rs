@@ -59,7 +59,8 @@ pub fn revive(
         let patch = by_error.sample(rng);
         let direction = &pass.encoder_hidden.row(patch) - &mean_hidden;
         let squared_length = direction.dot(&direction);
-        let (sum, count) = pass.code.patch(patch).fold((0f32, 0u32), |(sum, n), (_, v)| (sum + v.abs(), n + 1));
+        let (sum, count) =
+            pass.code.patch(patch).fold((0f32, 0u32), |(sum, n), (_, v)| (sum + v.abs(), n + 1));
         let slope = slopes.row(patch);
         if squared_length <= 0.0 || count == 0 || slope.dot(&slope) <= 0.0 {
             continue;

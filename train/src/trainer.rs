@@ -36,6 +36,8 @@ pub struct TrainOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// The limit on active latents starts at this multiple of its end; 1 keeps it.
+    pub active_start: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
@@ -106,8 +108,7 @@ pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions) -> usize {
     let covariance = n_values * n_values * 8 * 4;
     let weights = 2 * options.hidden * (options.components + options.latents) * 4;
     let activations = options.batch * (2 * options.components + 4 * options.hidden + 2 * options.latents) * 4;
-    let network =
-        source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
+    let network = source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
     held_out + block + covariance.max(network)
 }
 
@@ -135,7 +136,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     let n_values = source.patch().n_values();
     let (rows, cols) = (source.patch().rows, source.patch().cols);
     if n_values > LARGEST_PATCH {
-        return refuse(format!("patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"));
+        return refuse(format!(
+            "patches of {rows} x {cols} values: at most {LARGEST_PATCH} values can be trained"
+        ));
     }
     for (name, number) in
         [("components", options.components), ("hidden", options.hidden), ("latents", options.latents)]
@@ -149,7 +152,9 @@ fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(),
     }
     let (penalty, active) = (options.objective.penalty, options.objective.active);
     if penalty == Penalty::Grad && active > 0 {
-        return refuse(format!("active is {active}: a limit on nonzero latents belongs to penalty z, not grad"));
+        return refuse(format!(
+            "active is {active}: a limit on nonzero latents belongs to penalty z, not grad"
+        ));
     }
     if active > options.latents {
         return refuse(format!("active is {active}: there are {} latents", options.latents));
@@ -214,7 +219,7 @@ impl Session<'_> {
         let observer = &mut *self.observer;
         observer.stage("covariance", sample.len());
         let mut sums: Option<(Folding, Covariance)> = None;
-        preparation.for_each_block(self.source, &sample, |block| {
+        let n_used = preparation.for_each_block(self.source, &sample, |block| {
             let (folding, covariance) = sums.get_or_insert_with(|| {
                 let first = block.slice_axis(Axis(0), Slice::from(..SYMMETRY_PATCHES.min(block.nrows())));
                 let folding = Folding::detect(first);
@@ -224,7 +229,8 @@ impl Session<'_> {
             observer.advance(block.nrows());
             Ok(())
         })?;
-        let (folding, covariance) = sums.expect("there are enough patches for one block");
+        self.check_enough(n_used * training.len() / sample.len())?;
+        let (folding, covariance) = sums.expect("enough patches were not blank");
         if folding.folded_len() < self.options.components {
             let message = format!(
                 "{} components of patches that have {} values up to their point symmetry",
@@ -261,6 +267,7 @@ impl Session<'_> {
             budget: self.options.budget,
             batch: self.options.batch.min(components.nrows() / 2).max(1),
             learning_rate: self.options.learning_rate,
+            active_start: self.options.active_start,
             revived: self.options.revived,
             seed: self.options.seed,
             threads: self.options.threads,

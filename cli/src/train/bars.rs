@@ -68,7 +68,9 @@ impl Observer for Bars {
     fn stage(&mut self, name: &str, n_units: usize) {
         self.bar.finish_and_clear();
         self.bar = if n_units == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(n_units as u64) };
-        if n_units > 0 && let Ok(style) = ProgressStyle::with_template(COUNTED) {
+        if n_units > 0
+            && let Ok(style) = ProgressStyle::with_template(COUNTED)
+        {
             self.bar.set_style(style);
         }
         self.bar.set_message(name.to_owned());
@@ -86,7 +88,8 @@ impl Observer for Bars {
                 self.bar.set_style(style);
             }
             if let Budget::Time(time) = self.budget {
-                self.bar.println(format!("{n_steps} steps fit into {:.1} minutes", time.as_secs_f64() / 60.0));
+                self.bar
+                    .println(format!("{n_steps} steps fit into {:.1} minutes", time.as_secs_f64() / 60.0));
             }
         }
         self.bar.set_position(report.step as u64);

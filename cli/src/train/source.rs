@@ -40,10 +40,8 @@ impl Hdf5Frames {
         for input in inputs {
             let (dataset, dims) = open_dataset(input)?;
             let [.., rows, cols] = dims[..] else { unreachable!("open_dataset checks the rank") };
-            let shape = *patch.get_or_insert(PatchShape {
-                rows: rows.min(largest_edge),
-                cols: cols.min(largest_edge),
-            });
+            let shape = *patch
+                .get_or_insert(PatchShape { rows: rows.min(largest_edge), cols: cols.min(largest_edge) });
             if rows < shape.rows || cols < shape.cols {
                 return Err(CliError::new(format!(
                     "{input}: frames of {rows} x {cols} values are smaller than a patch of {} x {}",
@@ -58,20 +56,24 @@ impl Hdf5Frames {
 }
 
 fn open_dataset(input: &str) -> Result<(Dataset, Vec<usize>), CliError> {
-    let (file, path) = input
-        .rsplit_once(":/")
-        .filter(|(file, path)| !file.is_empty() && !path.is_empty())
-        .ok_or_else(|| CliError::new(format!("{input}: expected FILE:/DATASET, such as frames.h5:/entry/data")))?;
+    let (file, path) =
+        input.rsplit_once(":/").filter(|(file, path)| !file.is_empty() && !path.is_empty()).ok_or_else(
+            || CliError::new(format!("{input}: expected FILE:/DATASET, such as frames.h5:/entry/data")),
+        )?;
     let dataset = File::open(file).at(file)?.dataset(path).at(input)?;
     let dims = dataset.shape();
     let descriptor = dataset.dtype().and_then(|dtype| dtype.to_descriptor()).at(input)?;
-    let is_number =
-        matches!(descriptor, TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_));
+    let is_number = matches!(
+        descriptor,
+        TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_)
+    );
     if !is_number {
         return Err(CliError::new(format!("{input}: elements of type {descriptor}, expected numbers")));
     }
     if dims.len() < 2 || dims.contains(&0) {
-        return Err(CliError::new(format!("{input}: shape {dims:?}, expected frames of at least one row and column")));
+        return Err(CliError::new(format!(
+            "{input}: shape {dims:?}, expected frames of at least one row and column"
+        )));
     }
     Ok((dataset, dims))
 }
@@ -172,9 +174,10 @@ impl FrameSource for Hdf5Frames {
             let n_here = stack.n_patches().saturating_sub(first).min(out.len() / patch_len);
             if n_here > 0 {
                 let (here, rest) = out.split_at_mut(n_here * patch_len);
-                stack.read(first, here).at(&stack.name).map_err(|error| {
-                    Error::new(ErrorKind::System, error.to_string())
-                })?;
+                stack
+                    .read(first, here)
+                    .at(&stack.name)
+                    .map_err(|error| Error::new(ErrorKind::System, error.to_string()))?;
                 self.mask_value.iter().for_each(|&mask| mask_values(here, mask));
                 out = rest;
             }
