@@ -9,8 +9,8 @@ pub(crate) fn within(element: ElementType, a: u64, b: u64, epsilon: f64) -> bool
     a == b
         || match element.class() {
             ElementClass::Float => distance(element, a, b) <= epsilon,
-            // Integers above 2⁵³ are not exact in f64; the bound's whole part decides.
-            _ => integer_distance(element, a, b) as f64 <= epsilon.floor(),
+            // Distances above 2⁵³ are not exact in f64; the bound's whole part is exact in u128.
+            _ => integer_distance(element, a, b) <= epsilon as u128,
         }
 }
 
@@ -42,6 +42,8 @@ mod tests {
         assert!(within(element, u64::MAX, u64::MAX - 2, 2.5));
         let signed = ElementType::try_new(ElementClass::Signed, 8, ByteOrder::Little).unwrap();
         assert!(within(signed, u64::MAX, 1, 2.0));
+        let epsilon = 2f64.powi(60);
+        assert!(within(element, 1 << 60, 0, epsilon) && !within(element, (1 << 60) + 1, 0, epsilon));
     }
 
     #[test]

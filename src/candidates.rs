@@ -12,7 +12,7 @@ use crate::entropy::{BitCoder, CostCounter};
 use crate::error::Error;
 use crate::patch::{BLOCK, PatchGrid};
 use crate::sae::{Model, PatchCode};
-use crate::stream::payload::NetworkRules;
+use crate::stream::payload::{NetworkRules, patch_is_allowed};
 
 /// What the network can do for each patch of a chunk, `Pixels` where it is no candidate.
 pub(crate) struct NetworkCandidates {
@@ -44,10 +44,10 @@ const BUSY_BLOCK: u64 = 48;
 const ZERO_PIXEL: u64 = 1;
 const NONZERO_PIXEL: u64 = 32;
 
-/// Finds the candidates; `None` if frames are smaller than the model's patches or nothing in them has a scale.
+/// Finds the candidates; `None` if the model's patches do not suit the frames or nothing in them has a scale.
 pub(crate) fn find_candidates(chunk: &Chunk, model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {
     let patch = model.patch();
-    if chunk.rows < patch.rows || chunk.cols < patch.cols {
+    if !patch_is_allowed(patch, chunk.rows, chunk.cols) {
         return Ok(None);
     }
     let Some(search) = Search::new(chunk, model) else { return Ok(None) };

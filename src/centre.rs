@@ -3,10 +3,13 @@
 use crate::symmetry::Centre;
 
 /// Edge, in pixels, of the coarsest picture of a frame on which the search starts.
-const COARSE_EDGE: usize = 32;
+const COARSE_EDGE: usize = 16;
 
 /// Share of a frame's pixels that a centre must map into the frame to be considered.
 const LEAST_OVERLAP: f64 = 0.3;
+
+/// A mismatch below this share of the variance is as good as symmetry gets: nothing better is looked for.
+const NEAR_PERFECT: f64 = 1e-3;
 
 /// A frame for the search: log-compressed, NaN where a pixel has no value.
 struct Picture {
@@ -23,6 +26,10 @@ pub(crate) fn find_centre(rows: usize, cols: usize, positions: &[Option<i64>], s
         None => f32::NAN,
     });
     let full = Picture { rows, cols, values: values.collect() };
+    let middle = Centre::of_frame(rows, cols);
+    if full.mismatch(middle, full.stride()) < NEAR_PERFECT * full.variance() {
+        return middle;
+    }
     let mut pyramid = vec![full];
     while let Some(last) =
         pyramid.last().filter(|p| p.rows.max(p.cols) > COARSE_EDGE && p.rows.min(p.cols) >= 4)
@@ -52,6 +59,18 @@ impl Picture {
             })
             .collect();
         Self { rows, cols, values }
+    }
+
+    /// Every how many pixels a large picture is sampled.
+    fn stride(&self) -> usize {
+        (self.rows.max(self.cols) / 256).max(1)
+    }
+
+    fn variance(&self) -> f64 {
+        let finite = || self.values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v));
+        let count = finite().count().max(1) as f64;
+        let mean = finite().sum::<f64>() / count;
+        finite().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count
     }
 
     /// Mean squared difference between the picture and its mirror image; infinite where they overlap too little.
@@ -100,7 +119,7 @@ impl Picture {
 
     /// Tries the neighbourhood of a centre, `spacing` quarters of a pixel (of twice the centre) apart.
     fn refine(&self, around: Centre, spacing: i64) -> Centre {
-        let stride = (self.rows.max(self.cols) / 256).max(1);
+        let stride = self.stride();
         let mut best = (self.mismatch(around, stride), around);
         for row in -2..=2 {
             for col in -2..=2 {

@@ -6,7 +6,7 @@ use crate::array::{ChunkShape, ElementType};
 use crate::bound::{distance, within};
 use crate::candidates::find_candidates;
 use crate::decode::{count_payload_methods, decode_payload};
-use crate::domain::exact_domains;
+use crate::domain::{exact_domains, is_special, ulp};
 use crate::elementwise;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
@@ -32,7 +32,8 @@ pub trait ModelSource {
 /// The stream is decoded and compared with the input before it is returned.
 ///
 /// # Errors
-/// `InvalidArgument` if `bytes` is not as long as the shape says.
+/// `InvalidArgument` if `bytes` is not as long as the shape says, or the bound is not one that [`Bound::try_new`]
+/// allows.
 pub fn compress_chunk(
     bytes: &[u8],
     element: ElementType,
@@ -40,6 +41,7 @@ pub fn compress_chunk(
     options: &Options,
     backend: &dyn Backend,
 ) -> Result<Vec<u8>, Error> {
+    Bound::try_new(options.bound.kind(), options.bound.value())?;
     let expected_bytes = shape.n_values() * element.size_bytes();
     if bytes.len() != expected_bytes {
         return Err(Error::invalid(format!(
@@ -81,7 +83,7 @@ impl Input<'_> {
             Bound::Absolute(epsilon) => epsilon,
             Bound::Relative(fraction) => fraction * (range.greatest - range.least),
             Bound::None if self.options.model.is_none() => return Ok(None),
-            Bound::None => range.magnitude() * NONE_RESOLUTION,
+            Bound::None => (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
         };
         let Some(target) = Target::bounded(self.element, bits.to_vec(), range, epsilon, self.options) else {
             return Ok(None);
@@ -157,16 +159,28 @@ impl Input<'_> {
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut header = self.header(kind, bound, model);
         let used_model = self.options.model.as_ref().filter(|_| model.is_some());
-        let decoded = decode(&header, payload, used_model, self.backend)?;
+        let decoded = match decode(&header, payload, used_model, self.backend) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                debug_assert!(false, "encoder and decoder disagree: {error}");
+                return Ok(None);
+            }
+            decoded => decoded?,
+        };
         let Some((bits, epsilon)) = allowed else {
+            debug_assert!(decoded == self.bytes, "encoder and decoder of exact values disagree");
             return Ok((decoded == self.bytes).then(|| header.write(payload)));
         };
         let mut max_abs_err = 0.0f64;
         for (&original, restored) in bits.iter().zip(self.element.read_bits(&decoded)) {
-            let must_be_exact =
-                self.options.fill_value == Some(original) || self.options.mask_value == Some(original);
+            let must_be_exact = self.options.fill_value == Some(original)
+                || self.options.mask_value == Some(original)
+                || is_special(self.element, original);
             if original != restored {
                 if must_be_exact || !within(self.element, restored, original, epsilon) {
+                    debug_assert!(
+                        false,
+                        "encoder and decoder disagree: {original:x} came back as {restored:x}"
+                    );
                     return Ok(None);
                 }
                 max_abs_err = max_abs_err.max(distance(self.element, restored, original));
@@ -207,13 +221,13 @@ pub fn decompress_chunk(
         ));
     }
     let model = header.model.map(|id| models.model(id)).transpose()?;
-    if let (Some(model), Some(id)) = (&model, header.model) {
-        if model.id() != id {
-            return Err(Error::invalid(format!(
-                "model {} was supplied for a stream that needs {id}",
-                model.id()
-            )));
-        }
+    if let (Some(model), Some(id)) = (&model, header.model)
+        && model.id() != id
+    {
+        return Err(Error::invalid(format!(
+            "model {} was supplied for a stream that needs {id}",
+            model.id()
+        )));
     }
     let decoded = decode(&header, payload, model.as_ref(), backend)?;
     let found = crc32fast::hash(&decoded);

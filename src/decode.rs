@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::atoms::{AtomCoder, AtomRules, PatchHeader};
 use crate::codec::MethodCounts;
-use crate::entropy::RangeDecoder;
+use crate::entropy::{BitCoder, RangeDecoder};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
+use crate::predict::PredictorErrors;
 use crate::sae::{Model, backend::Backend};
 use crate::stream::StreamHeader;
 use crate::stream::payload::{NetworkRules, PayloadRules, layout};
@@ -26,11 +27,9 @@ pub(crate) fn decode_payload(
     if model.is_some_and(|model| model.patch() != rules.frames.grid.patch) {
         return Err(Error::corrupt("patches of another shape than the model's"));
     }
+    let mut out = reserve(stream.decoded_bytes())?;
+    drop(reserve(working_bytes(&rules, n_frames))?);
     let headers = decode_headers(&rules, n_frames, header_body, model)?;
-    let mut out = Vec::new();
-    out.try_reserve_exact(stream.decoded_bytes()).map_err(|_| {
-        Error::new(ErrorKind::System, format!("no memory for a chunk of {} bytes", stream.decoded_bytes()))
-    })?;
     let mut planner = FramePlanner::new(&rules, model, backend);
     let mut coder = RangeDecoder::new(pixel_body);
     let mut frame_coder = FrameCoder::new(rules.frames.clone());
@@ -74,6 +73,27 @@ pub(crate) fn count_payload_methods(
         } += 1;
     }
     Ok(counts)
+}
+
+/// An empty buffer with room for so many bytes.
+fn reserve(n_bytes: usize) -> Result<Vec<u8>, Error> {
+    let mut buffer = Vec::new();
+    buffer
+        .try_reserve_exact(n_bytes)
+        .map_err(|_| Error::new(ErrorKind::System, format!("no memory: {n_bytes} bytes are needed")))?;
+    Ok(buffer)
+}
+
+/// Most bytes that decoding needs beside the chunk: the planes of a frame, lanes of predictor errors, and headers.
+/// Whoever lacks them should hear of it before any of them is used.
+fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
+    const PLANES: usize = 64;
+    const LANES: usize = 3 * size_of::<PredictorErrors>();
+    let grid = rules.frames.grid;
+    let planes = (grid.rows * grid.cols).saturating_mul(PLANES);
+    let lanes = grid.cols.saturating_mul(if grid.rows == 1 { LANES / 3 } else { LANES });
+    let headers = (n_frames * grid.n_patches()).saturating_mul(2 * size_of::<PatchHeader>());
+    planes.saturating_add(lanes).saturating_add(headers)
 }
 
 /// Headers of all patches of all frames.

@@ -22,6 +22,10 @@ const SAMPLE_FRAMES: usize = 3;
 /// Largest edge of the part of a frame on which the centre is tried.
 const SAMPLE_EDGE: usize = 128;
 
+/// Frames that are longer than this against their width are no pictures of a beam, and would make the search slow: its
+/// coarsest picture is at least two pixels wide.
+const MOST_ELONGATED: usize = 8;
+
 /// After this many frames with one method clearly cheaper, the other is tried only every so often.
 const SETTLED_AFTER: usize = 6;
 const TRY_AGAIN_EVERY: usize = 8;
@@ -106,7 +110,8 @@ impl Chunk<'_> {
 
     /// A centre of symmetry, if coding a sample with it is cheaper than without.
     fn choose_centre(&self) -> Option<Centre> {
-        if self.rows < BLOCK || self.cols < BLOCK || self.latents_only {
+        let edges = (self.rows.min(self.cols), self.rows.max(self.cols));
+        if edges.0 < BLOCK || edges.1 / edges.0 > MOST_ELONGATED || self.latents_only {
             return None;
         }
         let n_samples = SAMPLE_FRAMES.min(self.n_frames);

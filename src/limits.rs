@@ -31,6 +31,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_chunk_bytes: 4 << 30 }
+        Self { max_chunk_bytes: usize::try_from(4u64 << 30).unwrap_or(usize::MAX) }
     }
 }

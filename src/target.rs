@@ -12,6 +12,11 @@ use crate::options::Options;
 /// that rounding a prediction to positions costs nothing.
 const FRACTION_BITS: u32 = 6;
 
+/// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper half of an f64.
+fn storable_step(step: f64) -> f64 {
+    f64::from_bits(step.to_bits() & !0xffff_ffff)
+}
+
 /// A chunk's pixels as the coder sees them.
 pub(crate) struct Target {
     pub(crate) domain: Domain,
@@ -67,10 +72,12 @@ impl Target {
     ) -> Option<Self> {
         let step = if element.is_float() {
             // Rounding a position's value to the element type takes up to half an ulp of the bound.
-            2.0 * (epsilon - 0.5 * ulp(element, range.magnitude()))
+            // A bound that is larger still has nothing to add but overflow.
+            2.0 * (epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude()))
         } else {
             2.0 * epsilon.floor().min(2f64.powi(62)) + 1.0
         };
+        let step = storable_step(step);
         let steps = range.magnitude() / step;
         if !(step > 0.0 && step.is_finite() && steps < MAX_POSITION as f64 / 4.0) {
             return None;

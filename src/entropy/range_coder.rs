@@ -14,11 +14,23 @@ pub(crate) trait BitCoder {
     /// encoding, the one read when decoding.
     fn code(&mut self, bit: bool, p1: u16) -> bool;
 
+    /// Whether more was read than an encoder that wrote these bytes can have meant: the body was cut or is not one.
+    fn overrun(&self) -> bool {
+        false
+    }
+
     /// Cost so far in 1/65536 bit, where the coder counts it.
     fn cost(&self) -> u64 {
         0
     }
 }
+
+/// Most zero bytes that are left away at the end. A decoder is 8 bytes ahead of the encoder, and gives up where it is
+/// more than [`MOST_MISSING`] beyond the end: a long run of zeros must stand there, or it would look like a cut.
+const MOST_DROPPED: usize = 8;
+
+/// Most bytes that a decoder reads beyond the end of a whole body.
+const MOST_MISSING: usize = MOST_DROPPED + 8;
 
 /// Writes bits.
 pub(crate) struct RangeEncoder {
@@ -56,9 +68,9 @@ impl RangeEncoder {
                 break;
             }
         }
-        while self.bytes.last() == Some(&0) {
-            self.bytes.pop();
-        }
+        let is_zero = |byte: &&u8| **byte == 0;
+        let n_dropped = self.bytes.iter().rev().take(MOST_DROPPED).take_while(is_zero).count();
+        self.bytes.truncate(self.bytes.len() - n_dropped);
         self.bytes
     }
 }
@@ -86,7 +98,7 @@ impl BitCoder for RangeEncoder {
     }
 }
 
-/// Reads bits. Beyond the end of its bytes it reads zeros; [`Self::overrun`] tells how far.
+/// Reads bits. Beyond the end of its bytes it reads zeros; [`BitCoder::overrun`] tells when that is too far.
 pub(crate) struct RangeDecoder<'a> {
     value: u64,
     range: u64,
@@ -110,14 +122,14 @@ impl<'a> RangeDecoder<'a> {
         self.position = self.position.saturating_add(4);
         u32::from_be_bytes(word)
     }
-
-    /// Whether more was read than an encoder that wrote these bytes can have meant: the body was cut or is not one.
-    pub(crate) fn overrun(&self) -> bool {
-        self.position > self.bytes.len() + 16
-    }
 }
 
 impl BitCoder for RangeDecoder<'_> {
+    #[inline]
+    fn overrun(&self) -> bool {
+        self.position > self.bytes.len() + MOST_MISSING
+    }
+
     #[inline]
     fn code(&mut self, _bit: bool, p1: u16) -> bool {
         let split = (self.range >> 16) * u64::from(p1);
@@ -161,8 +173,8 @@ fn bit_cost(p: u32) -> u64 {
     // −log2(1 − q) = (q + q²/2 + q³/3 + …) / ln 2 for small q, where the chord of the mantissa would be far off.
     if p > 49152 {
         let q = u64::from(65536 - p);
-        let series = (q << 16) + q * q / 2 + (q * q / 3 * q >> 16);
-        return (series >> 16) * 94548 >> 16;
+        let series = (q << 16) + q * q / 2 + ((q * q / 3 * q) >> 16);
+        return ((series >> 16) * 94548) >> 16;
     }
     let exponent = p.ilog2();
     let mantissa = (p << (16 - exponent)) & 0xffff;
@@ -247,6 +259,22 @@ mod tests {
             encoder.code(true, 65535);
         }
         assert!(encoder.finish().is_empty());
+    }
+
+    #[test]
+    fn long_runs_of_zeros_at_the_end_are_not_taken_for_a_cut() {
+        for n_bits in [1, 60, 64, 100, 128, 129, 200, 1000, 5000] {
+            for p1 in [1, 1 << 15, 40_000] {
+                let mut encoder = RangeEncoder::new();
+                for _ in 0..n_bits {
+                    encoder.code(true, p1);
+                }
+                let bytes = encoder.finish();
+                let mut decoder = RangeDecoder::new(&bytes);
+                assert!((0..n_bits).all(|_| decoder.code(false, p1)), "{n_bits} bits of {p1}");
+                assert!(!decoder.overrun(), "{n_bits} bits of {p1}");
+            }
+        }
     }
 
     #[test]

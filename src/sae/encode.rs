@@ -10,6 +10,9 @@ use super::decode::LATENT_LIMIT;
 use super::spec::{ModelSpec, Penalty};
 use super::{Model, transform};
 
+/// Levels that the stream can hold end here on both sides.
+const LARGEST_LEVEL: i32 = LATENT_LIMIT as i32 - 1;
+
 /// What the encoder multiplies by, in real units.
 #[derive(Debug)]
 pub(super) struct FloatLayers {
@@ -140,6 +143,7 @@ impl Model {
             let wanted = (latent * scale).clamp(-(most as f32), most as f32);
             let from = if running { sum } else { 0 };
             let level = (dead_zone_level(wanted - from as f32, dead_zone) + from).clamp(-most, most) - from;
+            let level = level.clamp(-LARGEST_LEVEL, LARGEST_LEVEL);
             if level != 0 {
                 sum += level;
                 levels.push((index, level));
@@ -154,7 +158,9 @@ impl Model {
     /// [`Model::quantize_latents`].
     pub fn quantize_linear(&self, coefs: &[f32], step_log2: u8, dead_zone: f32) -> Vec<(u32, i32)> {
         let scale = f32::from(step_log2).exp2();
-        let levels = coefs.iter().map(|&coef| dead_zone_level(coef * scale, dead_zone));
+        let level_of =
+            |&coef: &f32| dead_zone_level(coef * scale, dead_zone).clamp(-LARGEST_LEVEL, LARGEST_LEVEL);
+        let levels = coefs.iter().map(level_of);
         (0..).zip(levels).filter(|&(_, level)| level != 0).collect()
     }
 }

@@ -15,6 +15,9 @@ const HAS_CENTRE: u8 = 2;
 const HAS_NETWORK: u8 = 4;
 const LATENTS_ONLY: u8 = 8;
 const ORDERED: u8 = 16;
+const DEFAULT_PATCH: u8 = 32;
+const MIDDLE_CENTRE: u8 = 64;
+const RESERVED: u8 = 128;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -38,7 +41,7 @@ impl NetworkRules {
     /// `None` where the scale is out of reach.
     pub(crate) fn multiplier(&self, scale: i32) -> Option<(i64, u32)> {
         let eighth = u64::from(EIGHTH_OCTAVES[scale.rem_euclid(8) as usize]);
-        let mantissa = u64::from(self.mantissa) * eighth >> 30;
+        let mantissa = (u64::from(self.mantissa) * eighth) >> 30;
         let shift = i32::from(self.shift) - scale.div_euclid(8);
         (0..=62).contains(&shift).then_some((mantissa as i64, shift as u32))
     }
@@ -66,28 +69,40 @@ pub(crate) fn default_patch(rows: usize, cols: usize) -> PatchShape {
     }
 }
 
+/// Whether frames may be cut into such patches: none larger than a frame, whose blocks would outnumber the pixels, and
+/// none smaller than a block, whose header would cost more memory than the pixels do.
+pub(crate) fn patch_is_allowed(patch: PatchShape, rows: usize, cols: usize) -> bool {
+    patch.rows <= rows && patch.cols <= cols && patch.n_values() >= (rows * cols).min(BLOCK * BLOCK)
+}
+
 impl PayloadRules {
     /// Writes the parameters and both bodies.
     pub(crate) fn write(&self, headers: &[u8], pixels: &[u8]) -> Vec<u8> {
         let frames = &self.frames;
         let domain = &frames.domain;
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let default_patch = frames.grid.patch == default_patch(frames.grid.rows, frames.grid.cols);
+        let middle_centre = frames.centre == Some(Centre::of_frame(frames.grid.rows, frames.grid.cols));
         let mut out = vec![
             flag(frames.specials.is_some(), HAS_SPECIALS)
                 | flag(frames.centre.is_some(), HAS_CENTRE)
                 | flag(self.network.is_some(), HAS_NETWORK)
                 | flag(frames.latents_only, LATENTS_ONLY)
-                | flag(domain.scale == Scale::Ordered, ORDERED),
+                | flag(domain.scale == Scale::Ordered, ORDERED)
+                | flag(default_patch, DEFAULT_PATCH)
+                | flag(middle_centre, MIDDLE_CENTRE),
             domain.fraction_bits as u8,
         ];
         if let Scale::Linear { step } = domain.scale {
-            out.extend_from_slice(&step.to_le_bytes());
+            out.extend_from_slice(&((step.to_bits() >> 32) as u32).to_le_bytes());
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
         write_signed_varint(&mut out, frames.highest >> domain.fraction_bits);
-        write_varint(&mut out, frames.grid.patch.rows as u64);
-        write_varint(&mut out, frames.grid.patch.cols as u64);
-        if let Some(centre) = &frames.centre {
+        if !default_patch {
+            write_varint(&mut out, frames.grid.patch.rows as u64);
+            write_varint(&mut out, frames.grid.patch.cols as u64);
+        }
+        if let Some(centre) = frames.centre.as_ref().filter(|_| !middle_centre) {
             write_signed_varint(&mut out, centre.twice_row);
             write_signed_varint(&mut out, centre.twice_col);
         }
@@ -114,8 +129,10 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
-        if flags & !(HAS_SPECIALS | HAS_CENTRE | HAS_NETWORK | LATENTS_ONLY | ORDERED) != 0 {
-            return Err(Error::corrupt(format!("payload flags {flags:#04x}: bits 5 to 7 must be 0")));
+        if flags & RESERVED != 0 || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
+            return Err(Error::corrupt(format!(
+                "payload flags {flags:#04x}: a reserved combination of bits"
+            )));
         }
         if (flags & HAS_NETWORK != 0) != stream.model.is_some() {
             return Err(Error::corrupt("payload and header disagree on whether a model is used"));
@@ -123,9 +140,15 @@ impl PayloadRules {
         let domain = parse_domain(&mut reader, stream, flags)?;
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
-        let patch = parse_patch(&mut reader, rows, cols)?;
-        let centre =
-            if flags & HAS_CENTRE != 0 { Some(parse_centre(&mut reader, rows, cols)?) } else { None };
+        let patch = match flags & DEFAULT_PATCH {
+            0 => parse_patch(&mut reader, rows, cols)?,
+            _ => default_patch(rows, cols),
+        };
+        let centre = match flags & (HAS_CENTRE | MIDDLE_CENTRE) {
+            0 => None,
+            HAS_CENTRE => Some(parse_centre(&mut reader, rows, cols)?),
+            _ => Some(Centre::of_frame(rows, cols)),
+        };
         let specials =
             if flags & HAS_SPECIALS != 0 { Some(parse_specials(&mut reader, &domain)?) } else { None };
         let network = if flags & HAS_NETWORK != 0 { Some(parse_network(&mut reader)?) } else { None };
@@ -155,7 +178,7 @@ fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Re
     let scale = if flags & ORDERED != 0 {
         Scale::Ordered
     } else {
-        let step = reader.f64()?;
+        let step = f64::from_bits(u64::from(reader.u32()?) << 32);
         if !(step.is_finite() && step > 0.0) {
             return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
         }
@@ -184,10 +207,9 @@ fn parse_patch(reader: &mut ByteReader, rows: usize, cols: usize) -> Result<Patc
         )));
     }
     let patch = PatchShape { rows: edges[0] as usize, cols: edges[1] as usize };
-    // Patches smaller than a block would cost more memory than the pixels do.
-    if patch.n_values() < (rows * cols).min(BLOCK * BLOCK) {
+    if !patch_is_allowed(patch, rows, cols) {
         return Err(Error::corrupt(format!(
-            "patch of {} × {}: it is smaller than a block",
+            "patch of {} × {} in frames of {rows} × {cols}: it is larger than they are, or smaller than a block",
             patch.rows, patch.cols
         )));
     }
