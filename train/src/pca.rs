@@ -293,7 +293,8 @@ mod tests {
         let message = basis_of(&Array2::ones((50, 20)), 2).unwrap_err().to_string();
         assert!(message.contains("all the same"), "{message}");
         // Three of thirty values vary, in steps that f32 sums exactly.
-        let few = Array2::from_shape_fn((400, 30), |(row, p)| if p < 3 { (row >> p & 1) as f32 } else { 1.0 });
+        let few =
+            Array2::from_shape_fn((400, 30), |(row, p)| if p < 3 { (row >> p & 1) as f32 } else { 1.0 });
         let message = basis_of(&few, 12).unwrap_err().to_string();
         assert!(message.contains("at most 3 components, not 12"), "{message}");
     }
