@@ -221,13 +221,13 @@ pub fn decompress_chunk(
         ));
     }
     let model = header.model.map(|id| models.model(id)).transpose()?;
-    if let (Some(model), Some(id)) = (&model, header.model) {
-        if model.id() != id {
-            return Err(Error::invalid(format!(
-                "model {} was supplied for a stream that needs {id}",
-                model.id()
-            )));
-        }
+    if let (Some(model), Some(id)) = (&model, header.model)
+        && model.id() != id
+    {
+        return Err(Error::invalid(format!(
+            "model {} was supplied for a stream that needs {id}",
+            model.id()
+        )));
     }
     let decoded = decode(&header, payload, model.as_ref(), backend)?;
     let found = crc32fast::hash(&decoded);

@@ -88,7 +88,7 @@ pub(crate) fn number(element: ElementType, bits: u64) -> f64 {
 }
 
 /// Bit pattern of the element nearest to a number, ties to even for floats; integers round half away from zero and
-/// saturate. (Conversions of `half` that may use the CPU's own instructions round twice, so the constant ones.)
+/// saturate.
 pub(crate) fn number_bits(element: ElementType, number: f64) -> u64 {
     match (element.class(), element.size_bytes()) {
         (ElementClass::Unsigned, 8) => number.round() as u64,
@@ -98,10 +98,28 @@ pub(crate) fn number_bits(element: ElementType, number: f64) -> u64 {
             let integer = (number.round() as i64).clamp(-largest - 1, largest);
             integer as u64 & (u64::MAX >> (64 - element.bits()))
         }
-        (ElementClass::Float, 2) => u64::from(f16::from_f64_const(number).to_bits()),
+        (ElementClass::Float, 2) => half_bits(number),
         (ElementClass::Float, 4) => u64::from((number as f32).to_bits()),
         (ElementClass::Float, _) => number.to_bits(),
     }
+}
+
+/// IEEE binary16 nearest to a number, ties to even. Our own, since `half` may use the CPU's instructions, which round
+/// twice on the way from f64, and its portable conversion leaves out half of the mantissa.
+fn half_bits(number: f64) -> u64 {
+    let sign = if number.is_sign_negative() { 0x8000 } else { 0 };
+    let magnitude = number.abs();
+    if magnitude.is_nan() {
+        return sign | 0x7e00;
+    }
+    // From halfway between the largest finite number and the next power of two on, all is infinite.
+    if magnitude >= 65520.0 {
+        return sign | 0x7c00;
+    }
+    let exponent = ((magnitude.to_bits() >> 52) as i32 - 1023).max(-14);
+    let significand = (magnitude * 2f64.powi(10 - exponent)).round_ties_even() as u64;
+    // A significand below 2¹⁰ is subnormal; one of 2¹¹ carries into the exponent.
+    sign | ((((exponent + 14) as u64) << 10) + significand)
 }
 
 pub(crate) fn sign_extend(element: ElementType, bits: u64) -> i64 {
@@ -237,6 +255,25 @@ mod tests {
             assert_eq!(domain.position(u64::from(special.to_bits())), None);
         }
         assert_eq!(domain.position(u64::from(1e30f32.to_bits())), None);
+    }
+
+    #[test]
+    fn halves_round_to_the_nearest() {
+        for bits in 0..0x7c00u16 {
+            let value = f16::from_bits(bits).to_f64_const();
+            assert_eq!(half_bits(value), u64::from(bits));
+            assert_eq!(half_bits(-value), u64::from(bits | 0x8000));
+            let next = f16::from_bits(bits + 1).to_f64_const();
+            if next.is_finite() {
+                let middle = (value + next) / 2.0;
+                assert_eq!(half_bits(middle), u64::from(bits + (bits & 1)), "tie above {bits:#06x}");
+                assert_eq!(half_bits(middle.next_up()), u64::from(bits + 1));
+                assert_eq!(half_bits(middle.next_down()), u64::from(bits));
+            }
+        }
+        assert_eq!(half_bits(65519.9), 0x7bff);
+        assert_eq!(half_bits(65520.0), 0x7c00);
+        assert_eq!(half_bits(f64::NEG_INFINITY), 0xfc00);
     }
 
     #[test]

@@ -76,23 +76,23 @@ impl Predictions {
         let mut levels = [0u32; 12];
         let mut least_level = u32::MAX;
         let mut least_error = i32::MAX;
-        for i in 0..self.count {
-            levels[i] = eighth_octave(i64::from(recent[i]) + floor);
-            least_level = least_level.min(levels[i]);
-            least_error = least_error.min(recent[i]);
+        for (level, &error) in levels.iter_mut().zip(recent).take(self.count) {
+            *level = eighth_octave(i64::from(error) + floor);
+            least_level = least_level.min(*level);
+            least_error = least_error.min(error);
         }
         let base = self.values[0];
         let mut weights = 0;
         let mut sum = 0;
-        for i in 0..self.count {
-            let weight = trust(levels[i] - least_level);
+        for (&level, &value) in levels.iter().zip(&self.values).take(self.count) {
+            let weight = trust(level - least_level);
             weights += weight;
-            sum += weight * (self.values[i] - base).clamp(-MAX_DISTANCE, MAX_DISTANCE);
+            sum += weight * (value - base).clamp(-MAX_DISTANCE, MAX_DISTANCE);
         }
         let position = base + sum.div_euclid(weights);
         let mut spread = 0;
-        for i in 0..self.count {
-            spread += (self.values[i] - position).abs().min(MAX_DISTANCE);
+        for &value in &self.values[..self.count] {
+            spread += (value - position).abs().min(MAX_DISTANCE);
         }
         Blend { position, spread: spread / self.count as i64, least_error: i64::from(least_error) }
     }
@@ -101,8 +101,8 @@ impl Predictions {
     #[inline]
     pub(crate) fn errors(&self, position: i64) -> PredictorErrors {
         let mut errors = [0; 12];
-        for i in 0..self.count {
-            errors[i] = (position - self.values[i]).abs().min(MAX_ERROR) as i32;
+        for (error, &value) in errors.iter_mut().zip(&self.values).take(self.count) {
+            *error = (position - value).abs().min(MAX_ERROR) as i32;
         }
         errors
     }

@@ -14,7 +14,7 @@ use crate::h5::create::user_fill;
 use crate::h5::dataset::{Region, chunk_regions, read_region, read_stored_chunk};
 use crate::h5::element::element_type;
 use crate::h5::pipeline::{filters, stored_params};
-use crate::method_counts::MethodCounts;
+use crate::method_counts::MethodShares;
 use crate::progress::Progress;
 use crate::values::{Difference, Marks, compare};
 
@@ -36,7 +36,7 @@ pub struct Finding {
     /// Values that broke the promise.
     pub n_broken: u64,
     /// How the chunks are coded.
-    pub methods: MethodCounts,
+    pub methods: MethodShares,
     /// What is wrong, in a sentence without the path.
     pub problem: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Finding {
             max_abs_err: None,
             allowed: 0.0,
             n_broken: 0,
-            methods: MethodCounts::default(),
+            methods: MethodShares::default(),
             problem: None,
         })
     }
@@ -70,7 +70,7 @@ impl Finding {
             max_abs_err: None,
             allowed: 0.0,
             n_broken: 0,
-            methods: MethodCounts::default(),
+            methods: MethodShares::default(),
             problem: Some(sentence.into()),
         }
     }
@@ -189,11 +189,6 @@ impl<'a> Comparison<'a> {
         let mut largest = 0.0f64;
         in_groups(pool, &regions, |group| {
             let pairs = group.iter().map(|region| self.fetch(region)).collect::<Result<Vec<_>, _>>()?;
-            for (_, fetched) in &pairs {
-                if self.only_our_filter {
-                    finding.methods.add(fetched.header().as_ref());
-                }
-            }
             let results: Vec<_> = pool.install(|| {
                 pairs
                     .into_par_iter()
@@ -222,9 +217,14 @@ impl<'a> Comparison<'a> {
         original: &[u8],
         fetched: Fetched,
         region: &Region,
-    ) -> Result<Difference, h5z_sae::Error> {
+    ) -> Result<(Difference, MethodShares), h5z_sae::Error> {
+        let methods = match self.only_our_filter {
+            true => MethodShares::of_chunk(fetched.stream())?,
+            false => MethodShares::default(),
+        };
         let copy = fetched.into_values(region, &self.chunk, self.copy_element)?;
-        Ok(compare(self.element, original, self.copy_element, &copy, self.bound, &self.marks))
+        let difference = compare(self.element, original, self.copy_element, &copy, self.bound, &self.marks);
+        Ok((difference, methods))
     }
 
     /// Adds a chunk's difference to the finding. A damaged chunk is a finding, too; a missing model is an error, as
@@ -233,11 +233,11 @@ impl<'a> Comparison<'a> {
         &self,
         finding: &mut Finding,
         largest: &mut f64,
-        result: Result<Difference, h5z_sae::Error>,
+        result: Result<(Difference, MethodShares), h5z_sae::Error>,
         region: &Region,
     ) -> Result<(), CliError> {
-        let difference = match result {
-            Ok(difference) => difference,
+        let (difference, methods) = match result {
+            Ok(compared) => compared,
             Err(error) if matches!(error.kind(), ErrorKind::MissingModel | ErrorKind::System) => {
                 return Err(error.into());
             }
@@ -247,6 +247,7 @@ impl<'a> Comparison<'a> {
                 return Ok(());
             }
         };
+        finding.methods.add(&methods);
         *largest = largest.max(difference.max_abs_err);
         finding.allowed = finding.allowed.max(difference.allowed);
         finding.n_broken += difference.n_broken;

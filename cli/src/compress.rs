@@ -2,7 +2,7 @@
 //! the codec works on all of them in between.
 
 use h5z_sae::cd_values::StoredParams;
-use h5z_sae::{ChunkShape, ElementType, Limits, Options, StreamHeader, compress_chunk, decompress_chunk};
+use h5z_sae::{ChunkShape, ElementType, Limits, Options, compress_chunk, decompress_chunk};
 use h5z_sae_kernels::GemmBackend;
 use hdf5::Dataset;
 use rayon::ThreadPool;
@@ -130,10 +130,10 @@ pub fn fetch_chunk(dataset: &Dataset, region: &Region, only_our_filter: bool) ->
 }
 
 impl Fetched {
-    /// The header of the stream, if it is one.
-    pub fn header(&self) -> Option<StreamHeader> {
+    /// The stream, if it is one.
+    pub fn stream(&self) -> Option<&[u8]> {
         match self {
-            Self::Stream(stream) => StreamHeader::parse(stream).ok(),
+            Self::Stream(stream) => Some(stream),
             Self::Values(_) => None,
         }
     }

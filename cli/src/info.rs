@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use h5z_sae::StreamHeader;
 use h5z_sae::cd_values::{FILTER_ID, StoredParams};
 use h5z_sae::sae::{Model, Penalty, Transform};
 use hdf5::{Dataset, LocationType};
@@ -14,7 +15,7 @@ use crate::fields::Fields;
 use crate::h5::dataset::read_stored_chunk;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::{filters, register_filter};
-use crate::method_counts::MethodCounts;
+use crate::method_counts::MethodShares;
 use crate::models;
 use crate::output::print;
 
@@ -187,19 +188,18 @@ fn params_info(cd_values: &[u32]) -> Fields {
 /// Sizes of the stored chunks, and how they are coded, by their headers.
 fn chunk_summary(dataset: &Dataset) -> Result<Fields, CliError> {
     let mut sizes = Vec::new();
-    let (mut methods, mut largest_error) = (MethodCounts::default(), 0.0f32);
+    let (mut methods, mut largest_error) = (MethodShares::default(), 0.0f32);
     for index in 0..dataset.num_chunks().unwrap_or(0) {
         let Some(info) = dataset.chunk_info(index) else { continue };
         let start: Vec<usize> = info.offset.iter().map(|&n| n as usize).collect();
         let Some(chunk) = read_stored_chunk(dataset, &start)? else { continue };
         sizes.push(chunk.bytes.len());
-        let header = if chunk.filter_mask == 0 {
-            Some(h5z_sae::StreamHeader::parse(&chunk.bytes).at(format_args!("chunk at {start:?}"))?)
-        } else {
-            None
-        };
-        largest_error = largest_error.max(header.as_ref().map_or(0.0, |header| header.max_abs_err));
-        methods.add(header.as_ref());
+        let place = format!("chunk at {start:?}");
+        let stream = (chunk.filter_mask == 0).then_some(chunk.bytes.as_slice());
+        if let Some(stream) = stream {
+            largest_error = largest_error.max(StreamHeader::parse(stream).at(&place)?.max_abs_err);
+        }
+        methods.add(&MethodShares::of_chunk(stream).at(&place)?);
     }
     sizes.sort_unstable();
     Ok(Fields::default()
@@ -207,6 +207,6 @@ fn chunk_summary(dataset: &Dataset) -> Result<Fields, CliError> {
         .fact("smallest_bytes", sizes.first().copied())
         .fact("median_bytes", sizes.get(sizes.len() / 2).copied())
         .fact("largest_bytes", sizes.last().copied())
-        .fact("by_method", methods.to_json())
+        .fact("patches_by_method", methods.to_json())
         .fact("largest_error_as_written", largest_error))
 }

@@ -46,8 +46,8 @@ enum Verb {
     Verify(verify::Args),
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 `verify` found a broken promise; 2 anything else went wrong \
-                          (arguments, files, data); 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 a promise is broken, as `verify` found, or `repack` when it read \
+                          back what it wrote; 2 anything else went wrong (arguments, files, data); 130 interrupted.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "M", default_value_t = 512)]
     hidden: usize,
     /// Latents
-    #[arg(long, value_name = "L", default_value_t = 1024)]
+    #[arg(long = "latent", alias = "latents", value_name = "L", default_value_t = 1024)]
     latents: usize,
     /// Latents kept in each patch, the largest ones; 0 keeps all [default: 16 for penalty z, 0 for grad]
     #[arg(long, value_name = "N")]
@@ -83,6 +83,9 @@ pub struct Args {
     /// Largest learning rate
     #[arg(long, value_name = "X", default_value_t = 2e-3)]
     learning_rate: f64,
+    /// Dead latents that get a new start after every second pass, at most; 0 leaves them dead (and out of the file)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    revive: usize,
     /// Basis rows stored in 16 bits; the rest take 8
     #[arg(long, value_name = "N", default_value_t = 64)]
     wide_rows: usize,
@@ -195,6 +198,7 @@ impl Args {
             budget: self.budget()?,
             batch: self.batch,
             learning_rate: self.learning_rate,
+            revived: self.revive,
             seed: self.seed,
             threads,
             held_out: self.held_out,

@@ -233,14 +233,14 @@ fn to_json(finding: &Finding) -> serde_json::Value {
         "stored_bytes": finding.stored_bytes,
         "ratio": finding.raw_bytes as f64 / finding.stored_bytes as f64,
         "model": finding.model().map(|id| id.to_string()),
-        "chunks_by_method": finding.methods.to_json(),
+        "patches_by_method": finding.methods.to_json(),
         "problem": finding.problem,
     })
 }
 
 fn line(finding: &Finding) -> String {
     let compared = match finding.max_abs_err {
-        Some(error) => format!("largest error {error:.3e}, "),
+        Some(error) => format!("largest error {error:.6e}, "),
         None => String::new(),
     };
     let verdict = if finding.problem.is_some() { "BROKEN, " } else { "" };
@@ -252,7 +252,7 @@ fn line(finding: &Finding) -> String {
         finding.raw_bytes,
         finding.stored_bytes,
         finding.raw_bytes as f64 / finding.stored_bytes as f64,
-        if methods.is_empty() { "" } else { ", chunks: " },
+        if methods.is_empty() { "" } else { ", patches: " },
         methods
     )
 }

@@ -43,7 +43,7 @@ impl AdaptiveBit {
         let p = (self.0 ^ TOP) >> 10;
         let target = if bit { (1 << 22) - 1 } else { 0 };
         let moved = i64::from(target) - i64::from(p);
-        let p = i64::from(p) + (moved * i64::from(RATE[seen as usize]) >> 16);
+        let p = i64::from(p) + ((moved * i64::from(RATE[seen as usize])) >> 16);
         self.0 = ((p as u32) << 10 | (seen + u32::from(seen < limit))) ^ TOP;
     }
 

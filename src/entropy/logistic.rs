@@ -25,7 +25,7 @@ const fn squash_table() -> [u16; SQUASH_LEN] {
     while x < SQUASH_LEN {
         let p = (65536u128 << 62) / ((1 << 62) + decayed);
         table[x] = if p > 65535 { 65535 } else { p as u16 };
-        decayed = decayed * DECAY_Q62 >> 62;
+        decayed = (decayed * DECAY_Q62) >> 62;
         x += 1;
     }
     table

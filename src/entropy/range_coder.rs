@@ -173,8 +173,8 @@ fn bit_cost(p: u32) -> u64 {
     // −log2(1 − q) = (q + q²/2 + q³/3 + …) / ln 2 for small q, where the chord of the mantissa would be far off.
     if p > 49152 {
         let q = u64::from(65536 - p);
-        let series = (q << 16) + q * q / 2 + (q * q / 3 * q >> 16);
-        return (series >> 16) * 94548 >> 16;
+        let series = (q << 16) + q * q / 2 + ((q * q / 3 * q) >> 16);
+        return ((series >> 16) * 94548) >> 16;
     }
     let exponent = p.ilog2();
     let mantissa = (p << (16 - exponent)) & 0xffff;

@@ -41,7 +41,7 @@ impl NetworkRules {
     /// `None` where the scale is out of reach.
     pub(crate) fn multiplier(&self, scale: i32) -> Option<(i64, u32)> {
         let eighth = u64::from(EIGHTH_OCTAVES[scale.rem_euclid(8) as usize]);
-        let mantissa = u64::from(self.mantissa) * eighth >> 30;
+        let mantissa = (u64::from(self.mantissa) * eighth) >> 30;
         let shift = i32::from(self.shift) - scale.div_euclid(8);
         (0..=62).contains(&shift).then_some((mantissa as i64, shift as u32))
     }

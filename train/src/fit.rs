@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::{Adam, sum_shards};
 use crate::revival::{Activity, revive};
-use crate::schedule::{Budget, Schedule, TIMED_STEPS};
+use crate::schedule::{Budget, Schedule, TIMED_STEPS, annealed_active};
 
 /// How to train a network on components.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct FitOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Most dead latents that are revived at a time; 0 leaves them dead.
+    pub revived: usize,
     /// Of everything that is drawn.
     pub seed: u64,
     /// Shards of a batch, one for each thread. Results depend on it by rounding.
@@ -143,6 +145,8 @@ impl<'a> Loop<'a> {
                 warm_up: WARM_UP_STEPS,
                 n_steps: n_steps.unwrap_or(WARM_UP_STEPS * 100),
             };
+            let active = annealed_active(self.options.objective.active, self.options.latents, step, schedule.n_steps);
+            self.network.objective.active = active;
             let stats = self.step(schedule.learning_rate(step));
             step += 1;
             activity.add(&stats.fired);
@@ -152,13 +156,14 @@ impl<'a> Loop<'a> {
             }
             let may_revive = n_steps.is_some_and(|n_steps| (step as f64) < REVIVAL_END * n_steps as f64);
             if step.is_multiple_of(REVIVAL_EPOCHS * steps_per_epoch) && may_revive {
-                self.revive(&activity.take_dead());
+                self.revive(activity.take_dead());
             }
             if step.is_multiple_of(REPORT_STEPS) && !report(&means.take(step, n_steps)) {
                 break;
             }
         }
         let epoch_seconds = loop_started.elapsed().as_secs_f64() * steps_per_epoch as f64 / step as f64;
+        self.network.objective = self.options.objective;
         Fitted { network: self.network, n_steps: step, epoch_seconds }
     }
 
@@ -201,10 +206,12 @@ impl<'a> Loop<'a> {
         stats.into_iter().reduce(BatchStats::joined).expect("a batch has a shard")
     }
 
-    fn revive(&mut self, dead: &[usize]) {
+    fn revive(&mut self, mut dead: Vec<usize>) {
+        dead.shuffle(&mut self.rng);
+        dead.truncate(self.options.revived);
         if !dead.is_empty() {
             let batch = self.batch();
-            revive(&mut self.network, &mut self.adam, dead, batch.view(), &mut self.rng);
+            revive(&mut self.network, &mut self.adam, &dead, batch.view(), &mut self.rng);
         }
     }
 }
@@ -277,6 +284,7 @@ mod tests {
             budget: Budget::Epochs(60.0),
             batch: 100,
             learning_rate: 4e-3,
+            revived: 4,
             seed: 1,
             threads: 2,
         }

@@ -36,6 +36,8 @@ pub struct TrainOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Most dead latents that are revived at a time; 0 leaves them dead.
+    pub revived: usize,
     /// Of everything that is drawn.
     pub seed: u64,
     /// Threads. Results depend on their number by rounding.
@@ -262,6 +264,7 @@ impl Session<'_> {
             budget: self.options.budget,
             batch: self.options.batch.min(components.nrows() / 2).max(1),
             learning_rate: self.options.learning_rate,
+            revived: self.options.revived,
             seed: self.options.seed,
             threads: self.options.threads,
         };

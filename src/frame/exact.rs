@@ -1,0 +1,76 @@
+//! Pixels that are kept bit for bit: special values by number, and lossless patches: docs/format.md, "Pixels".
+
+use super::{ESCAPE, FrameCoder, FrameJob, Pixel};
+use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol};
+
+impl FrameCoder {
+    /// Codes whether a pixel is special and if so, its pattern.
+    pub(super) fn code_special<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, at: Pixel) -> bool {
+        let Pixel { index: i, row, col } = at;
+        let cols = self.rules.grid.cols;
+        let exact = |inside: bool, index: usize| inside && self.exact[index] != 0;
+        let left = exact(col > 0, i.wrapping_sub(1));
+        let context = usize::from(left)
+            | usize::from(exact(row > 0, i.wrapping_sub(cols))) << 1
+            | usize::from(exact(row > 0 && col + 1 < cols, i.wrapping_sub(cols.wrapping_sub(1)))) << 2
+            | usize::from(self.previous_exact[i] != 0) << 3
+            | usize::from(exact(row > 0 && col > 0, i.wrapping_sub(cols + 1))) << 4;
+        let wanted = job.target.map_or(0, |target| target.specials[i]);
+        if !self.special_flags[context].code(coder, wanted != 0) {
+            return false;
+        }
+        let neighbour = if left { self.exact[i - 1] } else { self.previous_exact[i] };
+        let nodes = &mut self.special_numbers[usize::from(neighbour.min(16)) * 16..][..16];
+        let number = code_symbol(coder, nodes, u32::from(wanted.saturating_sub(1)), 4) as u8;
+        let known = self.rules.specials.as_ref().and_then(|patterns| patterns.get(usize::from(number)));
+        self.exact_bits[i] = match known {
+            Some(&pattern) => pattern,
+            None => code_bits(
+                coder,
+                job.target.map_or(0, |target| target.bits[i]),
+                self.rules.domain.element.bits(),
+            ),
+        };
+        self.exact[i] = number + 1;
+        true
+    }
+
+    /// Codes a bit pattern by its difference from the one to the left, as wrapping integers.
+    pub(super) fn code_lossless<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, i: usize) {
+        let element = self.rules.domain.element;
+        let unused = 64 - element.bits();
+        let previous = if i > 0 {
+            if self.exact[i - 1] != 0 {
+                self.exact_bits[i - 1]
+            } else {
+                self.rules.domain.value_bits(self.positions[i - 1])
+            }
+        } else {
+            0
+        };
+        let difference =
+            job.target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
+        let zigzag = (difference << 1 ^ difference >> 63) as u64;
+        // The plane still holds what was coded last; nothing of this frame precedes its first pixel.
+        let before = if i > 0 { self.errors[i - 1].unsigned_abs() } else { 0 };
+        let activity = (64 - before.leading_zeros() as usize) / 9;
+        let decisions = &mut self.lossless[activity * EXP_GOLOMB_DECISIONS..][..EXP_GOLOMB_DECISIONS];
+        let zigzag = code_halves(coder, decisions, zigzag);
+        let difference = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+        let bits = previous.wrapping_add(difference as u64) & (u64::MAX >> unused);
+        let position =
+            self.rules.domain.position(bits).unwrap_or(0).clamp(self.rules.lowest, self.rules.highest);
+        self.settle(i, position);
+        self.errors[i] = difference;
+        self.exact_bits[i] = bits;
+        self.exact[i] = ESCAPE + 1;
+    }
+}
+
+/// A 64-bit number as its upper and lower half, so that exp-Golomb codes stay in range.
+fn code_halves<C: BitCoder>(coder: &mut C, decisions: &mut [AdaptiveBit], value: u64) -> u64 {
+    let (wide, narrow) = decisions.split_at_mut(33);
+    let upper = code_exp_golomb(coder, narrow, value >> 32) & 0xffff_ffff;
+    let lower = code_exp_golomb(coder, wide, value & 0xffff_ffff) & 0xffff_ffff;
+    upper << 32 | lower
+}

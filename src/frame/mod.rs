@@ -1,0 +1,357 @@
+//! Codes the pixels of a frame, in raster order across patches and methods: docs/format.md, "Pixels".
+
+mod block;
+mod exact;
+mod pixel;
+
+use crate::domain::{Domain, number};
+use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
+use crate::patch::{BLOCK, PatchGrid, Region};
+use crate::predict::PredictorErrors;
+use crate::symmetry::Centre;
+
+use pixel::PixelMixer;
+
+/// How a patch is coded. The numbers stand in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Method {
+    /// One position for all pixels.
+    Constant = 0,
+    /// Prediction rounded to whole steps, then the residual: right where values sit on a grid or noise is absent.
+    Grid = 1,
+    /// Prediction as it is, then the residual: zero wherever the prediction is within the bound.
+    Aligned = 2,
+    /// The network's output, then the residual.
+    Network = 3,
+    /// Every bit pattern as it is.
+    Lossless = 4,
+}
+
+impl Method {
+    /// Inverse of the number in the stream.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        [Self::Constant, Self::Grid, Self::Aligned, Self::Network, Self::Lossless]
+            .get(number as usize)
+            .copied()
+    }
+}
+
+/// Number of a special pattern that is not in the chunk's table: its bits follow.
+pub(crate) const ESCAPE: u8 = 15;
+
+/// What holds for all frames of a chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameRules {
+    pub(crate) domain: Domain,
+    pub(crate) grid: PatchGrid,
+    /// Predictions and given positions are cut to this range.
+    pub(crate) lowest: i64,
+    pub(crate) highest: i64,
+    pub(crate) centre: Option<Centre>,
+    /// Patterns that are coded by number; `None` if no pixel of the chunk is special.
+    pub(crate) specials: Option<Vec<u64>>,
+    /// Network patches have no residual (`Bound::None`).
+    pub(crate) latents_only: bool,
+}
+
+/// What is known of a frame before its pixels.
+pub(crate) struct FramePlan<'a> {
+    /// Method of each patch.
+    pub(crate) methods: &'a [Method],
+    /// Position of each pixel of constant and network patches; read nowhere else.
+    pub(crate) given: &'a [i64],
+}
+
+/// The encoder's side of a frame.
+pub(crate) struct FrameTarget<'a> {
+    /// Bit patterns of the pixels.
+    pub(crate) bits: &'a [u64],
+    /// Position of each pixel that is not special.
+    pub(crate) positions: &'a [i64],
+    /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
+    pub(crate) specials: &'a [u8],
+    /// Largest error allowed.
+    pub(crate) epsilon: f64,
+}
+
+/// What is done to a frame: coded to the target, or decoded where there is none.
+struct FrameJob<'a> {
+    plan: &'a FramePlan<'a>,
+    target: Option<&'a FrameTarget<'a>>,
+}
+
+/// A pixel of the frame: its index in raster order, its row and its column.
+#[derive(Clone, Copy)]
+struct Pixel {
+    index: usize,
+    row: usize,
+    col: usize,
+}
+
+/// Adaptive state over the frames of a chunk, and the planes of the current frame.
+pub(crate) struct FrameCoder {
+    rules: FrameRules,
+    mixers: [Option<PixelMixer>; 3],
+    block_flags: Vec<AdaptiveBit>,
+    special_flags: Vec<AdaptiveBit>,
+    special_numbers: Vec<AdaptiveBit>,
+    lossless: Vec<AdaptiveBit>,
+    /// Bit patterns of special and lossless pixels, by pixel; others are unset.
+    exact_bits: Vec<u64>,
+    /// 0: reconstructed by position; else the pattern in `exact_bits` counts.
+    exact: Vec<u8>,
+    previous_exact: Vec<u8>,
+    positions: Vec<i64>,
+    /// Reconstructed minus predicted, by pixel.
+    errors: Vec<i64>,
+    /// Residual cut to ±3, by pixel.
+    residuals: Vec<i8>,
+    mirrored: Vec<i64>,
+    predictor_errors: Vec<PredictorErrors>,
+    /// 1 for empty blocks; in units of the frame's blocks by patch.
+    empty: Vec<u8>,
+    blocks_across: usize,
+    /// Pixels whose value no residual reaches within the bound: they have to be special.
+    pub(crate) unreachable: Vec<usize>,
+    /// Positions about the ends of the range can round to infinity.
+    may_overflow: bool,
+    journal: Option<Box<SmallState>>,
+}
+
+/// Adaptive state outside the mixers, small enough to be copied.
+struct SmallState {
+    block_flags: Vec<AdaptiveBit>,
+    special_flags: Vec<AdaptiveBit>,
+    special_numbers: Vec<AdaptiveBit>,
+    lossless: Vec<AdaptiveBit>,
+}
+
+/// What predictors have got wrong outside the frame.
+static NO_ERRORS: PredictorErrors = [0; 12];
+
+impl FrameCoder {
+    pub(crate) fn new(rules: FrameRules) -> Self {
+        let n_pixels = rules.grid.rows * rules.grid.cols;
+        let step = rules.domain.step_positions();
+        let may_overflow = [rules.lowest - step, rules.highest + step]
+            .map(|end| number(rules.domain.element, rules.domain.value_bits(end)))
+            .iter()
+            .any(|value| !value.is_finite());
+        let blocks_across = rules.grid.across() * rules.grid.patch.cols.div_ceil(BLOCK);
+        let blocks_down =
+            rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
+        Self {
+            mixers: [None, None, None],
+            block_flags: vec![AdaptiveBit::EVEN; 3 * 16 * 3],
+            special_flags: vec![AdaptiveBit::EVEN; 32],
+            special_numbers: vec![AdaptiveBit::EVEN; 17 * 16],
+            lossless: vec![AdaptiveBit::EVEN; EXP_GOLOMB_DECISIONS * 8 + 8],
+            exact_bits: vec![0; n_pixels],
+            exact: vec![0; n_pixels],
+            previous_exact: vec![0; n_pixels],
+            positions: vec![0; n_pixels],
+            errors: vec![0; n_pixels],
+            residuals: vec![0; n_pixels],
+            mirrored: vec![0; n_pixels],
+            predictor_errors: vec![NO_ERRORS; rules.grid.rows.min(3) * (rules.grid.cols + 3)],
+            empty: vec![0; blocks_across * blocks_down],
+            blocks_across,
+            unreachable: Vec::new(),
+            may_overflow,
+            journal: None,
+            rules,
+        }
+    }
+
+    /// From here on the adaptive state can be taken back with [`Self::undo`].
+    pub(crate) fn mark(&mut self) {
+        for mixer in self.mixers.iter_mut().flatten() {
+            mixer.mark();
+        }
+        self.journal = Some(Box::new(SmallState {
+            block_flags: self.block_flags.clone(),
+            special_flags: self.special_flags.clone(),
+            special_numbers: self.special_numbers.clone(),
+            lossless: self.lossless.clone(),
+        }));
+    }
+
+    /// Takes back the adaptive state of the last mark. Planes are rebuilt by the next frame anyway, but for
+    /// `previous_exact`, which only [`Self::end_frame`] changes.
+    pub(crate) fn undo(&mut self) {
+        for mixer in self.mixers.iter_mut().flatten() {
+            mixer.undo();
+        }
+        if let Some(state) = self.journal.take() {
+            let state = *state;
+            self.block_flags = state.block_flags;
+            self.special_flags = state.special_flags;
+            self.special_numbers = state.special_numbers;
+            self.lossless = state.lossless;
+        }
+    }
+
+    /// Remembers what the next frame refers to.
+    pub(crate) fn end_frame(&mut self) {
+        if self.rules.specials.is_some() {
+            self.previous_exact.copy_from_slice(&self.exact);
+        }
+    }
+
+    /// Bit patterns of the current frame's pixels.
+    pub(crate) fn reconstruction(&self, out: &mut Vec<u64>) {
+        out.extend((0..self.positions.len()).map(|i| {
+            if self.exact[i] != 0 {
+                self.exact_bits[i]
+            } else {
+                self.rules.domain.value_bits(self.positions[i])
+            }
+        }));
+    }
+
+    /// Codes all pixels of a frame. `target` is the encoder's; a decoder has none. Where `costs` is given (one entry
+    /// a patch), the coder's costs are added to the patch that caused them. Stops where the coder has overrun its
+    /// bytes, so that a short body cannot keep a decoder busy for the whole of a large frame.
+    pub(crate) fn code_frame<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        plan: &FramePlan,
+        target: Option<&FrameTarget>,
+        mut costs: Option<&mut [u64]>,
+    ) {
+        let grid = self.rules.grid;
+        let job = FrameJob { plan, target };
+        self.exact.fill(0);
+        self.empty.fill(0);
+        let across = grid.across();
+        for first_patch in (0..grid.n_patches()).step_by(across) {
+            let patch_row = grid.region(first_patch).row;
+            let patch_rows = grid.region(first_patch).rows;
+            for band in (0..patch_rows).step_by(BLOCK) {
+                if coder.overrun() {
+                    return;
+                }
+                let band_rows = BLOCK.min(patch_rows - band);
+                for patch in first_patch..first_patch + across {
+                    let before = coder.cost();
+                    self.code_block_flags(coder, &job, patch, band);
+                    add_cost(&mut costs, patch, coder.cost() - before);
+                }
+                for row in patch_row + band..patch_row + band + band_rows {
+                    self.clear_predictor_row(row);
+                    for patch in first_patch..first_patch + across {
+                        let before = coder.cost();
+                        self.code_segment(coder, &job, patch, row);
+                        add_cost(&mut costs, patch, coder.cost() - before);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Block of a pixel: (row, column) among the blocks of the frame, counted patch by patch.
+    fn block_index(&self, region: &Region, patch: usize, band: usize, block: usize) -> usize {
+        let patch_blocks = self.rules.grid.patch.cols.div_ceil(BLOCK);
+        let down = region.row / self.rules.grid.patch.rows * self.rules.grid.patch.rows.div_ceil(BLOCK)
+            + band / BLOCK;
+        down * self.blocks_across + patch % self.rules.grid.across() * patch_blocks + block
+    }
+
+    /// Whether a position reconstructs a pixel within the bound.
+    #[inline]
+    fn reaches(&self, target: &FrameTarget, i: usize, position: i64) -> bool {
+        let distance = 2 * (position - target.positions[i]).abs();
+        let step = self.rules.domain.step_positions();
+        if distance + 2 < step && !self.may_overflow {
+            return true;
+        }
+        if distance > step + 2 {
+            return false;
+        }
+        let bits = self.rules.domain.value_bits(position);
+        crate::bound::within(self.rules.domain.element, bits, target.bits[i], target.epsilon)
+    }
+
+    /// Predictor errors of a row start at zero; three rows are kept.
+    fn clear_predictor_row(&mut self, row: usize) {
+        let width = self.rules.grid.cols + 3;
+        self.predictor_errors[row % 3 * width..][..width].fill(NO_ERRORS);
+    }
+
+    /// Codes the pixels of one row that belong to one patch.
+    fn code_segment<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, patch: usize, row: usize) {
+        let region = self.rules.grid.region(patch);
+        let method = job.plan.methods[patch];
+        let band = (row - region.row) / BLOCK * BLOCK;
+        for block in 0..region.cols.div_ceil(BLOCK) {
+            let first = region.col + block * BLOCK;
+            let n_cols = BLOCK.min(region.cols - block * BLOCK);
+            let pixels = row * self.rules.grid.cols + first..row * self.rules.grid.cols + first + n_cols;
+            let empty = self.empty[self.block_index(&region, patch, band, block)] != 0;
+            match method {
+                Method::Constant => self.fill(pixels, job),
+                Method::Network if empty || self.flags_are_known(method) => {
+                    self.fill_or_special(coder, job, pixels, row, first)
+                }
+                Method::Grid | Method::Aligned if empty => self.fill_zero(pixels),
+                Method::Lossless => {
+                    for i in pixels {
+                        self.code_lossless(coder, job, i);
+                    }
+                }
+                _ => {
+                    for (index, col) in pixels.zip(first..) {
+                        self.code_pixel(coder, job, method, Pixel { index, row, col });
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, pixels: std::ops::Range<usize>, job: &FrameJob) {
+        for i in pixels {
+            self.settle(i, job.plan.given[i]);
+        }
+    }
+
+    fn fill_zero(&mut self, pixels: std::ops::Range<usize>) {
+        self.positions[pixels.clone()].fill(0);
+        self.errors[pixels.clone()].fill(0);
+        self.mirrored[pixels.clone()].fill(0);
+        self.residuals[pixels].fill(0);
+    }
+
+    /// Pixels of an empty block are what the network says; without residuals they may still be special.
+    fn fill_or_special<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        job: &FrameJob,
+        pixels: std::ops::Range<usize>,
+        row: usize,
+        first_col: usize,
+    ) {
+        let may_be_special = self.rules.latents_only && self.rules.specials.is_some();
+        for (index, col) in pixels.zip(first_col..) {
+            if may_be_special {
+                self.code_special(coder, job, Pixel { index, row, col });
+            }
+            self.settle(index, job.plan.given[index]);
+        }
+    }
+
+    /// A pixel that needs no residual.
+    #[inline]
+    fn settle(&mut self, index: usize, position: i64) {
+        self.positions[index] = position;
+        self.errors[index] = 0;
+        self.mirrored[index] = position;
+        self.residuals[index] = 0;
+    }
+}
+
+fn add_cost(costs: &mut Option<&mut [u64]>, patch: usize, cost: u64) {
+    if let Some(costs) = costs {
+        costs[patch] += cost;
+    }
+}

@@ -1,0 +1,322 @@
+//! Predicted pixels and their residuals: docs/format.md, "Pixels".
+
+use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel};
+use crate::domain::{MAX_POSITION, round_shift};
+use crate::entropy::{BitCoder, ContextMixer, code_bits};
+use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
+use crate::symmetry::Centre;
+
+pub(super) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
+
+const N_CONTEXTS: usize = 7;
+
+const TABLE_BITS: u32 = 16;
+
+/// Buckets of the local activity that choose a set of weights.
+const N_ACTIVITY: usize = 16;
+
+/// Binary decisions of a residual that have contexts of their own.
+const N_DECISIONS: u32 = 24;
+
+/// Contexts of a pixel's decisions.
+struct PixelContexts {
+    bases: [u32; N_CONTEXTS],
+    activity: usize,
+    /// What the residual is added to.
+    prediction: i64,
+    /// The same before it was rounded to whole steps.
+    exact_prediction: i64,
+}
+
+/// What is known about a pixel before it is coded.
+struct View {
+    at: Pixel,
+    around: Neighbours,
+    blend: Blend,
+    /// Pixel nearest to the mirror image.
+    mirror_index: Option<usize>,
+}
+
+impl FrameCoder {
+    fn neighbours(&self, at: Pixel) -> Neighbours {
+        let Pixel { index: i, row, col } = at;
+        let cols = self.rules.grid.cols;
+        let p = &self.positions;
+        let (mut w, mut n, mut nw, mut ne, mut ww, mut nn) = (0, 0, 0, 0, 0, 0);
+        if col > 0 {
+            w = p[i - 1];
+            ww = if col > 1 { p[i - 2] } else { w };
+        }
+        if row > 0 {
+            n = p[i - cols];
+            nw = if col > 0 { p[i - cols - 1] } else { n };
+            ne = if col + 1 < cols { p[i - cols + 1] } else { n };
+            nn = if row > 1 { p[i - 2 * cols] } else { n };
+        }
+        if col == 0 {
+            (w, ww) = (n, n);
+        }
+        if row == 0 {
+            (n, nw, ne, nn) = (w, w, w, w);
+        }
+        Neighbours { w, n, nw, ne, ww, nn }
+    }
+
+    /// Codes one pixel of a predicted or network patch.
+    #[inline]
+    pub(super) fn code_pixel<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        job: &FrameJob,
+        method: Method,
+        at: Pixel,
+    ) {
+        let special = self.rules.specials.is_some() && self.code_special(coder, job, at);
+        let around = self.neighbours(at);
+        let (mirror_index, mirrored) = self.mirror_image(at);
+        let predictions = Predictions::new(&around, mirrored.as_ref());
+        let step = self.rules.domain.step_positions();
+        let blend = predictions.blend(&self.recent_errors(at), step / 2 + 1);
+        let view = View { at, around, blend, mirror_index };
+        let contexts = match method {
+            Method::Network => self.network_contexts(job, &view),
+            _ => self.blend_contexts(method, &view),
+        };
+        let prediction = contexts.prediction;
+        let mut residual = 0;
+        if !special {
+            let wanted = job.target.map_or(0, |target| self.residual(target, at.index, prediction));
+            residual = self.code_residual(coder, method, &contexts, wanted);
+        }
+        let moved = prediction.wrapping_add(residual.wrapping_mul(step));
+        let position = moved.clamp(-MAX_POSITION, MAX_POSITION);
+        self.positions[at.index] = position;
+        self.errors[at.index] = (position - contexts.exact_prediction).clamp(-MAX_ERROR, MAX_ERROR);
+        self.residuals[at.index] = residual.clamp(-3, 3) as i8;
+        // Without a mirror image a pixel stands for its own, so that differences of images vanish at the border.
+        self.mirrored[at.index] = mirrored.map_or(position, |mirrored| mirrored.here);
+        let lane = self.lane(at.row, at.col + 2);
+        self.predictor_errors[lane] = predictions.errors(position);
+    }
+
+    /// The mirror image of a pixel: the nearest pixel to it, and interpolated positions.
+    #[inline]
+    fn mirror_image(&self, at: Pixel) -> (Option<usize>, Option<Mirrored>) {
+        let grid = &self.rules.grid;
+        let centre = self.rules.centre.as_ref();
+        let Some(point) = centre.and_then(|centre| centre.mirror(at.row, at.col, grid.rows, grid.cols))
+        else {
+            return (None, None);
+        };
+        let here = point.interpolate(&self.positions, grid.cols);
+        let mirrored = Mirrored {
+            here,
+            w: if at.col > 0 { self.mirrored[at.index - 1] } else { here },
+            n: if at.row > 0 { self.mirrored[at.index - grid.cols] } else { here },
+        };
+        (Some(point.index), Some(mirrored))
+    }
+
+    /// Where the predictor errors of a pixel are kept: three rows, two lanes to the left and one to the right of each.
+    #[inline]
+    fn lane(&self, row: usize, col_plus_two: usize) -> usize {
+        row % 3 * (self.rules.grid.cols + 3) + col_plus_two
+    }
+
+    #[inline]
+    fn recent_errors(&self, at: Pixel) -> [i32; 12] {
+        let errors = &self.predictor_errors;
+        let above = |rows: usize, col: usize| {
+            if at.row >= rows { &errors[self.lane(at.row - rows, col)] } else { &NO_ERRORS }
+        };
+        recent_errors([
+            above(0, at.col + 1),
+            above(1, at.col + 2),
+            above(1, at.col + 1),
+            above(1, at.col + 3),
+            above(0, at.col),
+            above(2, at.col + 2),
+        ])
+    }
+
+    /// The residual that brings the prediction nearest to the target, repaired by one where rounding to the element
+    /// type would break the bound. Where nothing helps, the pixel is noted as unreachable.
+    fn residual(&mut self, target: &FrameTarget, i: usize, prediction: i64) -> i64 {
+        let step = self.rules.domain.step_positions();
+        let distance = target.positions[i] - prediction;
+        let residual = round_shift(distance, self.rules.domain.fraction_bits);
+        for candidate in [residual, residual + 1, residual - 1] {
+            if self.reaches(target, i, prediction + candidate * step) {
+                return candidate;
+            }
+        }
+        if target.specials[i] == 0 {
+            self.unreachable.push(i);
+        }
+        residual
+    }
+
+    /// Sum of the neighbours' errors with weights that add up to eight, over four.
+    #[inline]
+    fn activity(&self, at: Pixel) -> i64 {
+        let Pixel { index: i, row, col } = at;
+        let cols = self.rules.grid.cols;
+        let at = |present: bool, back: usize| if present { error_size(self.errors[i - back]) } else { 0 };
+        let near = at(col > 0, 1) + at(row > 0, cols);
+        let far = at(row > 0 && col > 0, cols + 1)
+            + at(row > 0 && col + 1 < cols, cols.wrapping_sub(1))
+            + at(col > 1, 2)
+            + at(row > 1, 2 * cols);
+        (2 * near + far) / 4
+    }
+
+    #[inline]
+    fn causal_residuals(&self, at: Pixel) -> (u32, u32, u32) {
+        let Pixel { index: i, row, col } = at;
+        let cols = self.rules.grid.cols;
+        let at = |present: bool, back: usize| if present { self.residuals[i - back] } else { 0 };
+        let (w, n) = (at(col > 0, 1), at(row > 0, cols));
+        let nonzero = u32::from(w != 0)
+            | u32::from(n != 0) << 1
+            | u32::from(at(row > 0 && col > 0, cols + 1) != 0) << 2
+            | u32::from(at(row > 0 && col + 1 < cols, cols.wrapping_sub(1)) != 0) << 3;
+        ((w + 3) as u32, (n + 3) as u32, nonzero)
+    }
+
+    /// Distance from the centre in units of three pixels, 0 to 63.
+    #[inline]
+    fn radius(&self, at: Pixel) -> u32 {
+        let Pixel { row, col, .. } = at;
+        let centre =
+            self.rules.centre.unwrap_or_else(|| Centre::of_frame(self.rules.grid.rows, self.rules.grid.cols));
+        let dy = (8 * row as i64 - centre.twice_row).unsigned_abs() / 8;
+        let dx = (8 * col as i64 - centre.twice_col).unsigned_abs() / 8;
+        ((dx * dx + dy * dy).isqrt() / 3).min(63) as u32
+    }
+
+    #[inline]
+    fn blend_contexts(&self, method: Method, view: &View) -> PixelContexts {
+        let View { around, blend, mirror_index: mirror, .. } = *view;
+        let bits = self.rules.domain.fraction_bits;
+        let step = self.rules.domain.step_positions();
+        let exact = blend.position.clamp(self.rules.lowest, self.rules.highest);
+        let prediction = if method == Method::Grid { round_shift(exact, bits) << bits } else { exact };
+        let fraction = (((exact - prediction) * 6 + 3 * step) >> bits).clamp(0, 5) as u32;
+        let activity = bucket(self.activity(view.at), bits);
+        let spread = bucket(blend.spread, bits);
+        let least = bucket(blend.least_error / 4, bits);
+        let mirror_error =
+            mirror.map_or(0, |index| 1 + bucket(error_size(self.errors[index]) * 2, bits).min(18));
+        let (w, n, nonzero) = self.causal_residuals(view.at);
+        let pattern = if method == Method::Grid {
+            u32::from(around.w != 0)
+                | u32::from(around.n != 0) << 1
+                | u32::from(around.nw != 0) << 2
+                | u32::from(around.ne != 0) << 3
+        } else {
+            nonzero
+        };
+        let positive = u32::from(prediction >= step / 2 + i64::from(bits == 0));
+        let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);
+        let bases = [
+            (activity * 6 + fraction) * 20 + mirror_error,
+            (spread * 20 + activity) * 2 + positive,
+            (least * 6 + fraction) * 20 + mirror_error,
+            (pattern * 2 + positive) * 20 + spread,
+            self.radius(view.at) * 20 + activity,
+            (mirror_residual * 20 + activity) * 6 + fraction,
+            (w * 7 + n) * 6 + fraction,
+        ];
+        PixelContexts { bases, activity: activity as usize, prediction, exact_prediction: exact }
+    }
+
+    #[inline]
+    fn network_contexts(&self, job: &FrameJob, view: &View) -> PixelContexts {
+        let View { at: Pixel { index: i, row, col }, around, blend, mirror_index: mirror } = *view;
+        let bits = self.rules.domain.fraction_bits;
+        let prediction = job.plan.given[i];
+        let cols = self.rules.grid.cols;
+        let local = (blend.position - prediction).clamp(-MAX_ERROR, MAX_ERROR);
+        let side = u32::from(local > 0);
+        let local = bucket(local.abs(), bits);
+        let activity = bucket(self.activity(view.at), bits);
+        let (w, n, nonzero) = self.causal_residuals(view.at);
+        // Beyond the border of its patch nothing need be given: a neighbour there may be of another method.
+        let patch = self.rules.grid.patch;
+        let left = if col.is_multiple_of(patch.cols) { prediction } else { job.plan.given[i - 1] };
+        let above = if row.is_multiple_of(patch.rows) { prediction } else { job.plan.given[i - cols] };
+        let slope = bucket(((prediction - left).abs() + (prediction - above).abs()).min(MAX_ERROR), bits);
+        let amplitude = bucket(prediction.abs().min(MAX_ERROR * 16) / 8, bits);
+        let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);
+        let drift = bucket((around.w - left + around.n - above).abs().min(MAX_ERROR), bits);
+        let bases = [
+            activity * 8 + mirror_residual,
+            (w * 7 + n) * 8 + mirror_residual,
+            (local * 2 + side) * 20 + activity,
+            slope * 20 + activity,
+            amplitude * 20 + slope,
+            self.radius(view.at) * 16 + nonzero,
+            (drift * 2 + side) * 8 + mirror_residual,
+        ];
+        PixelContexts { bases, activity: activity as usize, prediction, exact_prediction: prediction }
+    }
+
+    /// Zero or not, sign, class in unary, then the bits below the leading one: the first of them under contexts.
+    fn code_residual<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        method: Method,
+        contexts: &PixelContexts,
+        residual: i64,
+    ) -> i64 {
+        let marked = self.journal.is_some();
+        let mixer = self.mixers[method as usize - Method::Grid as usize].get_or_insert_with(|| {
+            let mut mixer = PixelMixer::new(TABLE_BITS, N_DECISIONS as usize * N_ACTIVITY);
+            if marked {
+                mixer.mark();
+            }
+            mixer
+        });
+        let activity = contexts.activity.min(N_ACTIVITY - 1);
+        let mut decide = |coder: &mut C, decision: u32, bit: bool| {
+            let at = contexts.bases.map(|base| base * N_DECISIONS + decision);
+            mixer.code(coder, &at, decision as usize * N_ACTIVITY + activity, bit)
+        };
+        if !decide(coder, 0, residual != 0) {
+            return 0;
+        }
+        let positive = decide(coder, 1, residual > 0);
+        let magnitude = residual.unsigned_abs().max(1);
+        let class = magnitude.ilog2();
+        let mut coded_class = 0;
+        while coded_class < 62 && decide(coder, 2 + coded_class.min(15), coded_class < class) {
+            coded_class += 1;
+        }
+        let mut coded = 1;
+        if coded_class > 0 {
+            let second = magnitude >> coded_class.saturating_sub(1).min(63) & 1 != 0;
+            coded = coded << 1 | u64::from(decide(coder, 17 + coded_class.min(6), second));
+            let rest = coded_class - 1;
+            coded = coded << rest | code_bits(coder, magnitude, rest);
+        }
+        if positive { coded as i64 } else { (coded as i64).wrapping_neg() }
+    }
+}
+
+/// Magnitude of an error, cut where sums of several stay in range: differences of stored patterns have 64 bits.
+#[inline]
+fn error_size(error: i64) -> i64 {
+    error.clamp(-MAX_ERROR, MAX_ERROR).abs()
+}
+
+/// Bucket of a magnitude in positions: half steps up to two steps, then half octaves; 0 to 19.
+#[inline]
+fn bucket(magnitude: i64, fraction_bits: u32) -> u32 {
+    let half_steps = (magnitude as u64) << 1 >> fraction_bits;
+    if half_steps < 4 {
+        return half_steps as u32;
+    }
+    let octave = half_steps.ilog2();
+    let half = (half_steps >> (octave - 1)) as u32 & 1;
+    (octave * 2 + half).min(19)
+}
