@@ -10,6 +10,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use h5z_sae::PatchShape;
 use h5z_sae::sae::{Model, Penalty, Transform};
 use h5z_sae_kernels::GemmBackend;
+use h5z_sae_train::augment::Mirrored;
 use h5z_sae_train::export::{ExportOptions, Width};
 use h5z_sae_train::loader::FrameSource;
 use h5z_sae_train::metrics::{CodedSize, Quality, coded_size};
@@ -71,6 +72,9 @@ pub struct Args {
     /// Share of the patches that is kept apart to report errors on, at most 4096 patches
     #[arg(long, value_name = "FRACTION", default_value_t = 0.02)]
     held_out: f64,
+    /// Learn from mirror images too: four of every patch, with quarter turns where it is square
+    #[arg(long)]
+    mirror: bool,
     /// Value that marks masked pixels (not-a-number does always)
     #[arg(long, value_name = "V", allow_negative_numbers = true)]
     mask_value: Option<f32>,
@@ -83,6 +87,10 @@ pub struct Args {
     /// Largest learning rate
     #[arg(long, value_name = "X", default_value_t = 2e-3)]
     learning_rate: f64,
+    /// Start with a limit on active latents of X times N, which falls to N over the first quarter: more latents stay
+    /// in use, at a cost in short trainings
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    active_start: f64,
     /// Dead latents that get a new start after every second pass, at most; 0 leaves them dead (and out of the file)
     #[arg(long, value_name = "N", default_value_t = 0)]
     revive: usize,
@@ -156,12 +164,14 @@ fn parse_transform(text: &str) -> Result<Transform, String> {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let output = PendingFile::try_new(&args.output)?;
     let options = args.options()?;
-    let mut frames = Hdf5Frames::try_open(&args.inputs, args.patch, LARGEST_DEFAULT_EDGE, args.mask_value)?;
+    let frames = Hdf5Frames::try_open(&args.inputs, args.patch, LARGEST_DEFAULT_EDGE, args.mask_value)?;
+    let mut frames: Box<dyn FrameSource + Send> =
+        if args.mirror { Box::new(Mirrored::new(frames)) } else { Box::new(frames) };
     if !args.json {
-        announce(&frames, &options);
+        announce(&*frames, &options);
     }
     let mut bars = Bars::try_new(args.log.as_deref(), options.budget)?;
-    let trained = trainer::train(&mut frames, &options, &mut bars).at(args.inputs.join(", "))?;
+    let trained = trainer::train(&mut *frames, &options, &mut bars).at(args.inputs.join(", "))?;
     bars.finish()?;
     std::fs::write(output.path(), &trained.file).at(args.output.display())?;
     output.finish()?;
@@ -186,6 +196,9 @@ impl Args {
                 return Err(CliError::new(format!("{name} {value}: expected a finite number from 0")));
             }
         }
+        if !(1.0..=1e3).contains(&self.active_start) {
+            return Err(CliError::new(format!("--active-start {}: expected 1 to 1000", self.active_start)));
+        }
         if self.batch == 0 {
             return Err(CliError::new("--batch 0: expected at least 1"));
         }
@@ -198,6 +211,7 @@ impl Args {
             budget: self.budget()?,
             batch: self.batch,
             learning_rate: self.learning_rate,
+            active_start: self.active_start,
             revived: self.revive,
             seed: self.seed,
             threads,
@@ -225,7 +239,7 @@ impl Args {
     }
 }
 
-fn announce(frames: &Hdf5Frames, options: &TrainOptions) {
+fn announce(frames: &dyn FrameSource, options: &TrainOptions) {
     let patch = frames.patch();
     println!(
         "{} patches of {} x {} values; network {} components, {} hidden, {} latents; about {} MB of memory",

@@ -145,8 +145,9 @@ impl<F: Real> SparseCode<F> {
         let mut through = Self::new(self.width);
         for patch in 0..self.n_patches() {
             let row = preactivations.row(patch);
-            for entry in self.starts[patch]..self.starts[patch + 1] {
-                let (index, gradient) = (self.indices[entry] as usize, gradients[entry]);
+            let range = self.starts[patch]..self.starts[patch + 1];
+            for (&index, &gradient) in self.indices[range.clone()].iter().zip(&gradients[range]) {
+                let index = index as usize;
                 if index > 0 && row[index - 1] > F::zero() {
                     through.indices.push(index as u32 - 1);
                     through.values.push(-gradient);

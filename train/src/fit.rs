@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::{Adam, sum_shards};
 use crate::revival::{Activity, revive};
-use crate::schedule::{Budget, Schedule, TIMED_STEPS, annealed_active};
+use crate::schedule::{Budget, Schedule, TIMED_SHARE, TIMED_STEPS, annealed_active};
 
 /// How to train a network on components.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct FitOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// The limit on active latents starts at this multiple of its end; 1 keeps it.
+    pub active_start: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
@@ -145,14 +147,13 @@ impl<'a> Loop<'a> {
                 warm_up: WARM_UP_STEPS,
                 n_steps: n_steps.unwrap_or(WARM_UP_STEPS * 100),
             };
-            let active = annealed_active(self.options.objective.active, self.options.latents, step, schedule.n_steps);
-            self.network.objective.active = active;
+            self.network.objective.active = self.active(step, schedule.n_steps);
             let stats = self.step(schedule.learning_rate(step));
             step += 1;
             activity.add(&stats.fired);
             means.add(&stats, self.options.objective.sparsity_lambda);
-            if step == TIMED_STEPS && n_steps.is_none() {
-                n_steps = Some(self.steps_within_budget(started, loop_started));
+            if n_steps.is_none() {
+                n_steps = self.steps_within_budget(step, started, loop_started);
             }
             let may_revive = n_steps.is_some_and(|n_steps| (step as f64) < REVIVAL_END * n_steps as f64);
             if step.is_multiple_of(REVIVAL_EPOCHS * steps_per_epoch) && may_revive {
@@ -167,11 +168,17 @@ impl<'a> Loop<'a> {
         Fitted { network: self.network, n_steps: step, epoch_seconds }
     }
 
-    fn steps_within_budget(&self, started: Instant, loop_started: Instant) -> usize {
-        let Budget::Time(time) = self.options.budget else { return TIMED_STEPS };
-        let per_step = loop_started.elapsed().as_secs_f64() / TIMED_STEPS as f64;
-        let left = time.as_secs_f64() - started.elapsed().as_secs_f64();
-        TIMED_STEPS + (left / per_step).max(1.0) as usize
+    fn active(&self, step: usize, n_steps: usize) -> usize {
+        let options = self.options;
+        annealed_active(options.objective.active, options.active_start, options.latents, step, n_steps)
+    }
+
+    /// All steps that the time budget allows, once `step` of them have shown how long one takes.
+    fn steps_within_budget(&self, step: usize, started: Instant, loop_started: Instant) -> Option<usize> {
+        let Budget::Time(time) = self.options.budget else { return Some(step) };
+        let (elapsed, left) = (loop_started.elapsed().as_secs_f64(), time.saturating_sub(started.elapsed()));
+        let is_known = step >= TIMED_STEPS && elapsed >= TIMED_SHARE * time.as_secs_f64();
+        (is_known || left.is_zero()).then(|| step + (left.as_secs_f64() * step as f64 / elapsed) as usize)
     }
 
     /// The next batch, in a new order after every pass over the data.
@@ -284,6 +291,7 @@ mod tests {
             budget: Budget::Epochs(60.0),
             batch: 100,
             learning_rate: 4e-3,
+            active_start: 2.0,
             revived: 4,
             seed: 1,
             threads: 2,

@@ -8,6 +8,7 @@
 //! network is trained on those alone, and the components become its outer layer.
 #![deny(unsafe_code)]
 
+pub mod augment;
 pub mod code;
 pub mod export;
 pub mod fit;

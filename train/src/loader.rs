@@ -140,7 +140,9 @@ impl Preparation {
         for block in numbers.chunks(BLOCK_PATCHES) {
             let rows = self.read_block(source, block)?;
             n_used += rows.nrows();
-            receive(rows)?;
+            if rows.nrows() > 0 {
+                receive(rows)?;
+            }
         }
         Ok(n_used)
     }

@@ -67,9 +67,7 @@ fn norm(gradient: &Parameters<f32>) -> f32 {
     let squares = gradient.tensors().map(|tensor| {
         let chunk_sums: Vec<f64> = tensor
             .par_chunks(CHUNK)
-            .map(|chunk| {
-                chunk.as_chunks::<8>().0.iter().fold([0f32; 8], |sums, block| add_squares(sums, block))
-            })
+            .map(|chunk| chunk.as_chunks::<8>().0.iter().fold([0f32; 8], add_squares))
             .zip(tensor.par_chunks(CHUNK).map(|chunk| chunk.as_chunks::<8>().1))
             .map(|(sums, rest)| f64::from(sums.iter().sum::<f32>() + rest.iter().map(|v| v * v).sum::<f32>()))
             .collect();

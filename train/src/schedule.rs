@@ -12,8 +12,11 @@ pub enum Budget {
     Time(Duration),
 }
 
-/// Steps after which the duration of one is known well enough to turn a time into a number of steps.
+/// Steps, and share of the time budget, after which the duration of a step is known well enough to turn the time
+/// into a number of steps.
 pub const TIMED_STEPS: usize = 60;
+/// See [`TIMED_STEPS`].
+pub const TIMED_SHARE: f64 = 0.03;
 
 /// Learning rate over the steps: a linear warm-up, then half a cosine down to nothing.
 #[derive(Clone, Copy, Debug)]
@@ -36,20 +39,19 @@ impl Schedule {
     }
 }
 
-/// Limit on active latents while training: it starts at `START` times the final one and falls to it geometrically
-/// over this first share of the steps. With the final limit from the start the few latents that lead at random take
-/// everything, and most of the others never get a gradient.
+/// Share of the steps over which the limit on active latents falls to its end.
 const ANNEALED_SHARE: f64 = 0.25;
-const START: f64 = 8.0;
 
-/// The limit for step number `step` of `n_steps`; 0 (no limit) stays so. At most a quarter of the latents while it
-/// is above the final one.
-pub fn annealed_active(active: usize, latents: usize, step: usize, n_steps: usize) -> usize {
+/// The limit on active latents for step number `step` of `n_steps`: it starts at `start` times the final one and
+/// falls to it geometrically. With the final limit from the start the few latents that lead at random take
+/// everything, and most of the others never get a gradient. A limit of 0 (none) stays so; above the final one it is
+/// at most a quarter of the latents.
+pub fn annealed_active(active: usize, start: f64, latents: usize, step: usize, n_steps: usize) -> usize {
     let progress = step as f64 / (ANNEALED_SHARE * n_steps as f64);
     if active == 0 || progress >= 1.0 {
         return active;
     }
-    let limit = (active as f64 * START.powf(1.0 - progress)).round() as usize;
+    let limit = (active as f64 * start.powf(1.0 - progress)).round() as usize;
     limit.min(latents / 4).max(active)
 }
 
@@ -59,11 +61,11 @@ mod tests {
 
     #[test]
     fn the_limit_on_active_latents_falls_to_its_end() {
-        let limits: Vec<usize> = (0..1000).map(|step| annealed_active(8, 1024, step, 1000)).collect();
+        let limits: Vec<usize> = (0..1000).map(|step| annealed_active(8, 8.0, 1024, step, 1000)).collect();
         assert_eq!((limits[0], limits[250], limits[999]), (64, 8, 8));
         assert!(limits.is_sorted_by(|a, b| a >= b));
-        assert_eq!(annealed_active(8, 100, 0, 1000), 25);
-        assert_eq!(annealed_active(0, 100, 0, 1000), 0);
+        assert_eq!(annealed_active(8, 8.0, 100, 0, 1000), 25);
+        assert_eq!(annealed_active(0, 8.0, 100, 0, 1000), 0);
     }
 
     #[test]

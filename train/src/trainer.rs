@@ -36,6 +36,8 @@ pub struct TrainOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// The limit on active latents starts at this multiple of its end; 1 keeps it.
+    pub active_start: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
@@ -217,7 +219,7 @@ impl Session<'_> {
         let observer = &mut *self.observer;
         observer.stage("covariance", sample.len());
         let mut sums: Option<(Folding, Covariance)> = None;
-        preparation.for_each_block(self.source, &sample, |block| {
+        let n_used = preparation.for_each_block(self.source, &sample, |block| {
             let (folding, covariance) = sums.get_or_insert_with(|| {
                 let first = block.slice_axis(Axis(0), Slice::from(..SYMMETRY_PATCHES.min(block.nrows())));
                 let folding = Folding::detect(first);
@@ -227,7 +229,8 @@ impl Session<'_> {
             observer.advance(block.nrows());
             Ok(())
         })?;
-        let (folding, covariance) = sums.expect("there are enough patches for one block");
+        self.check_enough(n_used * training.len() / sample.len())?;
+        let (folding, covariance) = sums.expect("enough patches were not blank");
         if folding.folded_len() < self.options.components {
             let message = format!(
                 "{} components of patches that have {} values up to their point symmetry",
@@ -264,6 +267,7 @@ impl Session<'_> {
             budget: self.options.budget,
             batch: self.options.batch.min(components.nrows() / 2).max(1),
             learning_rate: self.options.learning_rate,
+            active_start: self.options.active_start,
             revived: self.options.revived,
             seed: self.options.seed,
             threads: self.options.threads,
