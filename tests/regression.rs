@@ -70,8 +70,9 @@ fn integers_beyond_2_to_the_53_use_their_bound() {
     // Steps were so near the rounding of f64 that pixels had to be stored one by one, in pass after pass.
     let u64_type = element(ElementClass::Unsigned, 8);
     let mut rng = TestRng::new(4);
-    let patterns: Vec<u64> =
-        (0..64 * 64).map(|_| 10_000_000_000_000_000_000 + (normal(&mut rng) * 1e15) as i64 as u64).collect();
+    let patterns: Vec<u64> = (0..64 * 64)
+        .map(|_| 10_000_000_000_000_000_000u64.wrapping_add_signed((normal(&mut rng) * 1e15) as i64))
+        .collect();
     let n_bytes = |bound| {
         let case = case(u64_type, &[64, 64], patterns.clone(), bound);
         case.obeys_the_laws(&ScalarBackend).0.len()
