@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "M", default_value_t = 512)]
     hidden: usize,
     /// Latents
-    #[arg(long, value_name = "L", default_value_t = 1024)]
+    #[arg(long = "latent", alias = "latents", value_name = "L", default_value_t = 1024)]
     latents: usize,
     /// Latents kept in each patch, the largest ones; 0 keeps all [default: 16 for penalty z, 0 for grad]
     #[arg(long, value_name = "N")]
