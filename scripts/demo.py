@@ -151,7 +151,7 @@ def show(case, folder):
 
     raw_bytes = original.nbytes
     shape = "x".join(map(str, original.shape))
-    counted = f" ({raw_bytes / (stored_bytes + model_bytes):.1f} with the model's {model_bytes:,} B)"
+    counted = f" ({raw_bytes / (stored_bytes + model_bytes):.1f} with the built-in model's {model_bytes:,} B counted)"
     print(f"\n{case.title}: {case.dataset} of {case.source.name}, {original.dtype} {shape}")
     print(f"  $ {command}")
     print(f"  dataset   raw {raw_bytes:,} B, as it came {before_bytes:,} B, now {stored_bytes:,} B:"
