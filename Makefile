@@ -38,7 +38,7 @@ test: setup build
 
 # cbindgen is a development dependency of the plugin: the test that compares the header also writes it.
 headers:
-	H5Z_SAE_WRITE_HEADER=1 cargo test --quiet $(CARGO_FLAGS) -p h5zsae --test header
+	H5Z_SAE_WRITE_HEADER=1 cargo test --quiet $(CARGO_FLAGS) --workspace --test header
 
 bench: build
 	scripts/setup.sh --bench

@@ -12,11 +12,14 @@ the model's own bytes counted stands beside it in the CSV, and in the table's la
     benches/table.py --readme                          also puts the table into README.md
 """
 import argparse
+import atexit
 import csv
 import datetime
+import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,6 +69,15 @@ def load_frames(kind, folder):
         return f["frames"][...]
 
 
+def publish_model(path, sae):
+    """Puts a model where the filter looks for it by id, for as long as this process runs."""
+    folder = tempfile.mkdtemp(prefix="models-")
+    atexit.register(shutil.rmtree, folder)
+    report = json.loads(subprocess.check_output([sae, "info", "--json", str(path)]))
+    shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
+    os.environ["H5Z_SAE_MODEL_PATH"] = folder
+
+
 def codecs_for(kind, options):
     """Rows of one set's table, in order. Lossless codecs are apart: they are run once, not per bound."""
     rows = codecs_hdf5.peers()
@@ -74,6 +86,7 @@ def codecs_for(kind, options):
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model")
         if kind == "narrow" and options.narrow_model:
+            publish_model(options.narrow_model, sae)
             rows += codecs_hdf5.ours(
                 sae, "H5Z-SAE, model trained for it", "--model", str(options.narrow_model),
                 model_bytes=options.narrow_model.stat().st_size,

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-found=$(git grep -nIE '(^|[^[:alnum:]_.])/(home|root|work|tmp|Users)/[[:alnum:]]' -- . ':!*.lock' ':!scripts/check_text.sh' || true)
+found=$(git grep -nIE '(^|[^[:alnum:]_.])/(root|work|tmp|Users)/[[:alnum:]]' -- . ':!*.lock' ':!scripts/check_text.sh' || true)
 if [ -n "$found" ]; then
     printf 'these lines name a path of one machine:\n%s\n' "$found" >&2
     exit 1

@@ -127,8 +127,12 @@ def verify(case, packed, picture):
     return {**report["datasets"][0], "model_bytes": report["model_bytes"] or 0}
 
 
-def describe_methods(chunks_by_method):
-    return ", ".join(f"{n} {method}" for method, n in chunks_by_method.items())
+def describe_methods(counts):
+    """Shares of the patches that each method took."""
+    methods = ["constant", "context_grid", "context_aligned", "network", "lossless"]
+    n_patches = sum(counts[method] for method in methods)
+    taken = [f"{method.replace('_', ' ')} {counts[method] / n_patches:.0%}" for method in methods if counts[method]]
+    return ", ".join(taken)
 
 
 def show(case, folder):
@@ -147,12 +151,12 @@ def show(case, folder):
 
     raw_bytes = original.nbytes
     shape = "x".join(map(str, original.shape))
-    counted = f" ({raw_bytes / (stored_bytes + model_bytes):.1f} with the model's {model_bytes:,} B)"
+    counted = f" ({raw_bytes / (stored_bytes + model_bytes):.1f} with the built-in model's {model_bytes:,} B counted)"
     print(f"\n{case.title}: {case.dataset} of {case.source.name}, {original.dtype} {shape}")
     print(f"  $ {command}")
     print(f"  dataset   raw {raw_bytes:,} B, as it came {before_bytes:,} B, now {stored_bytes:,} B:"
           f" ratio {raw_bytes / stored_bytes:.1f}{counted if model_bytes else ''}")
-    print(f"  chunks    {describe_methods(verified['chunks_by_method'])}")
+    print(f"  patches   {describe_methods(verified['patches_by_method'])}")
     print(f"  file      {case.source.stat().st_size:,} B -> {packed.stat().st_size:,} B"
           f" (its other datasets are as they were)")
     print(f"  error     largest {error:.4g}, bound {case.epsilon:.4g} ({case.reason}):"

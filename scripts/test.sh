@@ -7,7 +7,7 @@ target=${TARGET:-target}
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-cargo test --workspace --locked --target-dir "$target" </dev/null 2>&1 | tee "$logs/cargo"
+cargo test --workspace --no-fail-fast --locked --target-dir "$target" </dev/null 2>&1 | tee "$logs/cargo"
 "${VENV:-.venv}/bin/python" -m pytest -ra tests/clients </dev/null 2>&1 | tee "$logs/pytest"
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; …" of every test binary, added up.

@@ -34,7 +34,7 @@ pub fn load_and_register(path: &Path) -> Result<Arc<Model>, CliError> {
 /// `MissingModel`, naming the places that were searched.
 pub fn of_request(request: &RequestedParams) -> Result<Option<Arc<Model>>, CliError> {
     match request.model {
-        ModelId(0) => Ok(None),
+        ModelId(0) => Ok(Model::builtin().ok()),
         id => Ok(Some(Lookup.model(id)?)),
     }
 }

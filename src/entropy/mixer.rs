@@ -25,10 +25,35 @@ pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
     journal: Option<Journal<N_PLUS_1>>,
 }
 
-/// What was overwritten since a mark, newest last.
+/// What was overwritten since a mark, newest last; where that becomes more than the tables themselves, as in frames of
+/// many pixels, the tables as they were.
 struct Journal<const N_PLUS_1: usize> {
     slots: Vec<(u32, u32)>,
     weights: Vec<(u32, [i32; N_PLUS_1])>,
+    marked: Option<(Vec<u32>, Vec<[i32; N_PLUS_1]>)>,
+}
+
+impl<const N_PLUS_1: usize> Journal<N_PLUS_1> {
+    /// Replaces the list of what was overwritten by the tables as they were at the mark.
+    #[cold]
+    fn keep_tables(&mut self, slots: &[u32], weights: &[[i32; N_PLUS_1]]) {
+        let (mut slots, mut weights) = (slots.to_vec(), weights.to_vec());
+        self.take_back(&mut slots, &mut weights);
+        self.marked = Some((slots, weights));
+    }
+
+    /// Brings tables back to the mark, and forgets.
+    fn take_back(&mut self, slots: &mut Vec<u32>, weights: &mut Vec<[i32; N_PLUS_1]>) {
+        if let Some((marked_slots, marked_weights)) = self.marked.take() {
+            (*slots, *weights) = (marked_slots, marked_weights);
+        }
+        for (index, old) in self.slots.drain(..).rev() {
+            slots[index as usize] = old;
+        }
+        for (set, old) in self.weights.drain(..).rev() {
+            weights[set as usize] = old;
+        }
+    }
 }
 
 impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
@@ -42,20 +67,17 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
 
     /// From here on everything can be taken back.
     pub(crate) fn mark(&mut self) {
-        let journal = self.journal.get_or_insert_with(|| Journal { slots: Vec::new(), weights: Vec::new() });
+        let new = || Journal { slots: Vec::new(), weights: Vec::new(), marked: None };
+        let journal = self.journal.get_or_insert_with(new);
         journal.slots.clear();
         journal.weights.clear();
+        journal.marked = None;
     }
 
     /// Takes back everything since the last mark.
     pub(crate) fn undo(&mut self) {
         if let Some(journal) = &mut self.journal {
-            for (index, old) in journal.slots.drain(..).rev() {
-                self.slots[index as usize] = old;
-            }
-            for (set, old) in journal.weights.drain(..).rev() {
-                self.weights[set as usize] = old;
-            }
+            journal.take_back(&mut self.slots, &mut self.weights);
         }
     }
 
@@ -68,6 +90,10 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         set: usize,
         bit: bool,
     ) -> bool {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.slots.len() >= self.slots.len())
+        {
+            journal.keep_tables(&self.slots, &self.weights);
+        }
         let mask = (1u32 << self.table_bits) - 1;
         let mut logits = [BIAS; N_PLUS_1];
         let mut indices = [0u32; N];
@@ -81,7 +107,7 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         }
         let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
         let bit = coder.code(bit, p1);
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.marked.is_none()) {
             journal.slots.extend(indices.iter().map(|&index| (index, self.slots[index as usize])));
             journal.weights.push((set as u32, *weights));
         }
@@ -105,3 +131,30 @@ const LEARNING_SHIFT: u32 = 12;
 
 /// Bits that a context remembers.
 const MEMORY: u32 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::super::range_coder::CostCounter;
+    use super::*;
+
+    #[test]
+    fn everything_since_a_mark_is_taken_back_however_much_it_is() {
+        for n_bits in [0u32, 1, 5, 31, 32, 33, 500] {
+            let mut mixer = ContextMixer::<2, 3>::new(4, 3);
+            let mut counter = CostCounter::default();
+            let mut code = |mixer: &mut ContextMixer<2, 3>, n_bits: u32| {
+                for i in 0..n_bits {
+                    mixer.code(&mut counter, &[i * 7, i * i], i as usize % 3, i % 5 == 0);
+                }
+            };
+            code(&mut mixer, 100);
+            let (slots, weights) = (mixer.slots.clone(), mixer.weights.clone());
+            for _ in 0..2 {
+                mixer.mark();
+                code(&mut mixer, n_bits);
+                mixer.undo();
+                assert!(mixer.slots == slots && mixer.weights == weights, "{n_bits} bits");
+            }
+        }
+    }
+}

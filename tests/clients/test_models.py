@@ -1,5 +1,6 @@
 """Files whose frames are coded by a trained network: they need the model to be read, and say so without it."""
 import hashlib
+import json
 import shutil
 
 import h5py
@@ -21,8 +22,8 @@ def trained(tmp_path_factory):
     data, model = folder / "train.h5", folder / "spheres.sae"
     tools.sae("synth", data, "--frames", "600", "--families", "sphere", "--seed", "21")
     tools.sae(
-        "train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--hidden", "64", "--latent", "128",
-        "--epochs", "6", "--seed", "1",
+        "train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--components", "32",
+        "--hidden", "64", "--latent", "128", "--active", "8", "--batch", "50", "--epochs", "25", "--seed", "1",
     )
     model_id = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
     searched = folder / "searched"
@@ -66,6 +67,10 @@ def test_bound_holds_with_a_trained_model(trained, spheres, tmp_path):
     packed, out = pack(trained, spheres, tmp_path, "--abs", "1e-2"), tmp_path / "out.npy"
     tools.python_client(READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
     assert tools.max_abs_err(spheres[1], np.load(out)) <= 1e-2
+    report = json.loads(tools.sae("verify", spheres[0], packed, "--json", "--model", trained[0]).stdout)
+    # Spheres are what it was trained for: were no patch coded by it, the bound would say nothing about it.
+    assert report["datasets"][0]["model"] == trained[1]
+    assert report["datasets"][0]["patches_by_method"]["network"] > 32
 
 
 def test_every_client_names_the_model_that_is_missing(trained, spheres, tmp_path):
