@@ -13,4 +13,4 @@ python=${PYTHON:-python3}
 mkdir -p "$folder"
 [ -f "$folder/broad.h5" ] || "$python" benches/gen_sas.py "$folder/broad.h5" -n 60000 --set broad --seed 1
 target/release/sae train "$folder/broad.h5:/frames" -o models/builtin.sae --patch 64x64 \
-    --components 256 --hidden 384 --latent 1024 --active 24 --minutes 30 --seed 1 --hidden-bits 8
+    --components 256 --hidden 384 --latent 1024 --active 24 --active-start 8 --minutes 30 --seed 1 --hidden-bits 8
