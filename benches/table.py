@@ -12,12 +12,14 @@ the model's own bytes counted stands beside it.
     benches/table.py --readme                          also puts the table into README.md
 """
 import argparse
+import atexit
 import csv
 import datetime
-import hashlib
+import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,13 +70,13 @@ def load_frames(kind, folder):
         return f["frames"][...]
 
 
-def make_findable(model, folder):
-    """Copies a model to where the plugin finds it: a folder of its search path, under its id."""
-    content = model.read_bytes()
-    searched = folder / "models"
-    searched.mkdir(parents=True, exist_ok=True)
-    (searched / f"{hashlib.sha256(content).hexdigest()[:16]}.sae").write_bytes(content)
-    os.environ["H5Z_SAE_MODEL_PATH"] = str(searched)
+def publish_model(path, sae):
+    """Puts a model where the filter looks for it by id, for as long as this process runs."""
+    folder = tempfile.mkdtemp(prefix="models-")
+    atexit.register(shutil.rmtree, folder)
+    report = json.loads(subprocess.check_output([sae, "info", "--json", str(path)]))
+    shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
+    os.environ["H5Z_SAE_MODEL_PATH"] = folder
 
 
 def codecs_for(kind, options):
@@ -85,6 +87,7 @@ def codecs_for(kind, options):
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model", model_bytes=BUILT_IN_MODEL.stat().st_size)
         if kind == "narrow" and options.narrow_model:
+            publish_model(options.narrow_model, sae)
             rows += codecs_hdf5.ours(
                 sae, "H5Z-SAE, model trained for it", "--model", str(options.narrow_model),
                 model_bytes=options.narrow_model.stat().st_size,
@@ -241,8 +244,6 @@ def main():
     options = parse_arguments()
     if not options.peers_only and not (RELEASE / "sae").exists():
         sys.exit(f"{RELEASE / 'sae'} does not exist: run `make build` first")
-    if options.narrow_model:
-        make_findable(options.narrow_model, options.data)
     rows = run(options)
     table = markdown(rows)
     print(table)

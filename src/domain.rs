@@ -87,15 +87,15 @@ pub(crate) fn number(element: ElementType, bits: u64) -> f64 {
     }
 }
 
-/// Bit pattern of the element nearest to a number, ties to even for floats; integers round half away from zero and
-/// saturate.
+/// Bit pattern of the element nearest to a number, ties to even for floats; integers round half up and saturate,
+/// so that what a position reaches does not depend on the side of zero.
 pub(crate) fn number_bits(element: ElementType, number: f64) -> u64 {
     match (element.class(), element.size_bytes()) {
-        (ElementClass::Unsigned, 8) => number.round() as u64,
-        (ElementClass::Unsigned, _) => (number.round() as u64).min((1 << element.bits()) - 1),
+        (ElementClass::Unsigned, 8) => (number + 0.5).floor() as u64,
+        (ElementClass::Unsigned, _) => ((number + 0.5).floor() as u64).min((1 << element.bits()) - 1),
         (ElementClass::Signed, _) => {
             let largest = i64::MAX >> (64 - element.bits());
-            let integer = (number.round() as i64).clamp(-largest - 1, largest);
+            let integer = ((number + 0.5).floor() as i64).clamp(-largest - 1, largest);
             integer as u64 & (u64::MAX >> (64 - element.bits()))
         }
         (ElementClass::Float, 2) => half_bits(number),

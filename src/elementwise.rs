@@ -55,8 +55,9 @@ fn special_mode(element: ElementType, bits: &[u64]) -> Option<ModeSpec> {
     if !element.is_float() {
         return common_divisor(bits).map(ModeSpec::TryIntMult);
     }
-    let decimals = decimals(element, bits).map(|digits| ModeSpec::TryFloatMult(1.0 / POWERS_OF_TEN[digits]));
-    decimals.or_else(|| unused_mantissa_bits(element, bits).map(ModeSpec::TryFloatQuant))
+    let decimals = decimals(element, bits).map(|digits| 1.0 / POWERS_OF_TEN[digits]);
+    let base = decimals.or_else(|| common_unit(element, bits)).map(ModeSpec::TryFloatMult);
+    base.or_else(|| unused_mantissa_bits(element, bits).map(ModeSpec::TryFloatQuant))
 }
 
 /// Largest number above 1 that divides all differences of integers.
@@ -95,6 +96,49 @@ fn decimals(element: ElementType, bits: &[u64]) -> Option<usize> {
             n_misfits <= n_values / MOST_MISFITS
         })
     })
+}
+
+/// A number of which most values are whole multiples but for rounding: counts times a constant have one.
+fn common_unit(element: ElementType, bits: &[u64]) -> Option<f64> {
+    let precision_bits = [11, 24, 53][element.size_bytes().ilog2() as usize - 1];
+    let few = bits.iter().step_by(bits.len().div_ceil(512)).map(|&pattern| number(element, pattern).abs());
+    let mut few: Vec<f64> = few.filter(|value| value.is_normal()).collect();
+    let (pairs, _) = few.as_chunks::<2>();
+    let mut units: Vec<f64> =
+        pairs.iter().filter_map(|&[a, b]| approximate_divisor(a, b, precision_bits)).collect();
+    if units.len() < pairs.len() / 4 || units.is_empty() {
+        return None;
+    }
+    // Six pairs in ten have no other common divisor; a low one is safe even where half of the values are constants.
+    let quarter = units.len() / 4;
+    let (_, &mut mut unit, _) = units.select_nth_unstable_by(quarter, f64::total_cmp);
+    // Each larger value tells more digits.
+    few.sort_unstable_by(f64::total_cmp);
+    for value in few {
+        let multiple = (value / unit).round();
+        if multiple >= 1.0 && (value / unit - multiple).abs() < 0.02 {
+            unit = value / multiple;
+        }
+    }
+    unit.is_normal().then_some(unit)
+}
+
+/// A remainder below this share of the divisor counts as rounding.
+const NEARLY_NOTHING: f64 = 1.0 / 1024.0;
+
+/// Greatest common divisor of two positive numbers that are multiples of one but for rounding; Euclid's way, as long as
+/// what is left is above what rounding may have left.
+fn approximate_divisor(a: f64, b: f64, precision_bits: i32) -> Option<f64> {
+    let (mut larger, mut smaller) = (a.max(b), a.min(b));
+    let noise = larger * 2f64.powi(-precision_bits / 2 - 1);
+    while smaller > noise {
+        let rest = (larger - (larger / smaller).round() * smaller).abs();
+        if rest < smaller * NEARLY_NOTHING {
+            return Some(smaller);
+        }
+        (larger, smaller) = (smaller, rest);
+    }
+    None
 }
 
 /// Mantissa bits, counted from the lowest, that are 0 in all finite values; at least 4.
@@ -162,9 +206,13 @@ mod tests {
         let decimals: Vec<u64> = (0..3000).map(|i| (random(i) as f64 / 100.0).to_bits()).collect();
         let short: Vec<u64> =
             (0..3000).map(|i| f64::from(1.0 / (1.0 + random(i) as f32)).to_bits()).collect();
-        for (element, bits) in
-            [(u64_type, &multiples), (ElementType::F64, &decimals), (ElementType::F64, &short)]
-        {
+        let scaled: Vec<u64> = (0..3000).map(|i| (random(i) as f64 * 0.123_456_789).to_bits()).collect();
+        for (element, bits) in [
+            (u64_type, &multiples),
+            (ElementType::F64, &decimals),
+            (ElementType::F64, &short),
+            (ElementType::F64, &scaled),
+        ] {
             let (chosen, plain) = sizes(element, bits);
             assert!(chosen * 3 < plain * 2, "{chosen} bytes, {plain} plain");
         }

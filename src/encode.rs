@@ -30,6 +30,11 @@ const MOST_ELONGATED: usize = 8;
 const SETTLED_AFTER: usize = 6;
 const TRY_AGAIN_EVERY: usize = 8;
 
+/// Pixels out of reach of every residual become special if they are fewer than one in so many; passes that may use all
+/// methods.
+const FEW_UNREACHABLE: usize = 1000;
+const MOST_FREE_PASSES: usize = 3;
+
 /// Patches that cost more than this percentage of their raw bits are also tried as stored bit patterns.
 const LOSSLESS_TRIAL_PERCENT: u64 = 60;
 
@@ -70,22 +75,37 @@ impl Chunk<'_> {
     }
 
     /// Encodes; where a pixel turns out to be out of reach of every residual, makes it special and starts again.
+    ///
+    /// What is out of reach depends on the prediction, so another pass may find others; on the grid it does not. So
+    /// where many pixels are, or passes have not helped, only the grid is used, and the next pass but one is the last.
     fn encode_exactly(
         &mut self,
         centre: Option<Centre>,
         candidates: Option<&NetworkCandidates>,
     ) -> Result<Coded, Error> {
+        let few = self.target.bits.len() / FEW_UNREACHABLE;
+        let mut grid_only = false;
+        let mut pass = 0;
         loop {
+            pass += 1;
+            let candidates = candidates.filter(|_| !grid_only);
             let rules = self.rules(centre, candidates);
             let mut encoder = ChunkEncoder::new(self, &rules, candidates);
+            encoder.grid_only = grid_only;
             for frame in 0..self.n_frames {
                 encoder.encode_frame(frame)?;
+                if !grid_only && encoder.unreachable.len() > few {
+                    break;
+                }
             }
             if encoder.unreachable.is_empty() {
                 return Ok(encoder.finish());
             }
             let unreachable = std::mem::take(&mut encoder.unreachable);
-            self.target.exclude(&unreachable);
+            if grid_only || unreachable.len() <= few {
+                self.target.exclude(&unreachable);
+            }
+            grid_only |= unreachable.len() > few || pass == MOST_FREE_PASSES;
         }
     }
 
@@ -208,6 +228,8 @@ struct ChunkEncoder<'a> {
     favourite: Method,
     unreachable: Vec<usize>,
     uses_network: bool,
+    /// Of the methods that predict, only the grid is tried.
+    grid_only: bool,
 }
 
 impl<'a> ChunkEncoder<'a> {
@@ -228,6 +250,7 @@ impl<'a> ChunkEncoder<'a> {
             favourite: Method::Grid,
             unreachable: Vec::new(),
             uses_network: false,
+            grid_only: false,
         }
     }
 
@@ -239,7 +262,6 @@ impl<'a> ChunkEncoder<'a> {
     }
 
     fn encode_frame(&mut self, frame: usize) -> Result<(), Error> {
-        let n_patches = self.rules.frames.grid.n_patches();
         if let (Some(planner), Some(candidates)) = (&mut self.planner, self.candidates) {
             self.given.copy_from_slice(planner.given(&candidates.headers, frame)?);
         }
@@ -250,7 +272,6 @@ impl<'a> ChunkEncoder<'a> {
             self.atoms.code(&mut self.header_body, Some(header), left, before);
             self.uses_network |= header.method() == Method::Network;
         }
-        debug_assert_eq!(headers.len(), n_patches);
         self.previous = headers;
         Ok(())
     }
@@ -320,7 +341,7 @@ impl<'a> ChunkEncoder<'a> {
             return vec![Method::Lossless, Method::Network];
         }
         let exact = self.chunk.target.epsilon == 0.0;
-        let mut trials = if exact {
+        let mut trials = if exact || self.grid_only {
             vec![Method::Grid]
         } else if self.chunk.effort != Effort::Best
             && self.settled_for >= SETTLED_AFTER

@@ -75,7 +75,9 @@ impl Target {
             // A bound that is larger still has nothing to add but overflow.
             2.0 * (epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude()))
         } else {
-            2.0 * epsilon.floor().min(2f64.powi(62)) + 1.0
+            // Beyond 2⁵³ a position's value and the pixel's own are rounded to f64, each by up to half of its ulp.
+            let rounded = ulp(ElementType::F64, range.magnitude()).floor();
+            2.0 * (epsilon.floor().min(2f64.powi(62)) - rounded) + 1.0
         };
         let step = storable_step(step);
         let steps = range.magnitude() / step;

@@ -66,7 +66,7 @@ pub struct Args {
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Domain of the network: none, sqrt[:c] for sqrt(x + c), log[:c] for log(1 + x/c); x has a maximum of 1
+    /// Domain of the network: none, sqrt or sqrt:C for sqrt(x + C), log or log:C for log(1 + x/C); x has a maximum of 1
     #[arg(long, value_name = "T", default_value = "none", value_parser = parse_transform)]
     transform: Transform,
     /// Share of the patches that is kept apart to report errors on, at most 4096 patches

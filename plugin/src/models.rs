@@ -1,6 +1,6 @@
 //! Where a model comes from, by its id: models of this process, the built-in one, files.
 //!
-//! Every place is asked in turn ([`SOURCES`]), and what it says where it has nothing becomes part of the message,
+//! Every place is asked in turn (`SOURCES`), and what it says where it has nothing becomes part of the message,
 //! so that a user reads all places that were searched. Whatever the place, the content's hash must be the id.
 
 use std::collections::HashMap;

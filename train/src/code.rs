@@ -1,6 +1,6 @@
 //! The sparse codes of a batch of patches, and the products in which only their nonzero entries take part.
 //!
-//! A code holds what the stream will hold: the latents z, or with [`Penalty::Grad`] the steps ∇z (with ∇z[0] = z[0]).
+//! A code holds what the stream will hold: the latents z, or with [`Penalty::Grad`] the steps ∇z (with `∇z[0] = z[0]`).
 //! A product costs (entries × columns) where codes are sparse, and falls back to a dense matrix product where they
 //! are not, which is the case early in a training without a limit on the number of entries.
 

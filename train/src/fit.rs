@@ -159,7 +159,8 @@ impl<'a> Loop<'a> {
             if step.is_multiple_of(REVIVAL_EPOCHS * steps_per_epoch) && may_revive {
                 self.revive(activity.take_dead());
             }
-            if step.is_multiple_of(REPORT_STEPS) && !report(&means.take(step, n_steps)) {
+            let is_due = step.is_multiple_of(REPORT_STEPS) || n_steps == Some(step);
+            if is_due && !report(&means.take(step, n_steps)) {
                 break;
             }
         }

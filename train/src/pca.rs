@@ -19,7 +19,7 @@ const SYMMETRY_TOLERANCE: f64 = 1e-5;
 pub struct Folding {
     /// n.
     pub patch_len: usize,
-    /// v[n−1−p] = v[p] for all patches.
+    /// `v[n−1−p] = v[p]` for all patches.
     pub point_symmetric: bool,
 }
 

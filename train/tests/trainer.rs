@@ -20,7 +20,8 @@ fn spots(n_patches: usize, off_centre: f32) -> InMemory {
     let mut values = Vec::new();
     for number in 0..n_patches {
         let phase = |k: usize| ((number * k) as f32 * 0.618_034).fract();
-        let (long, short, angle) = (8.0 + 20.0 * phase(1), 1.0 + 4.0 * phase(7), 3.1416 * phase(13));
+        let (long, short, angle) =
+            (8.0 + 20.0 * phase(1), 1.0 + 4.0 * phase(7), std::f32::consts::PI * phase(13));
         for pixel in 0..PATCH.n_values() {
             let y = (pixel / PATCH.cols) as f32 - (PATCH.rows - 1) as f32 / 2.0 + off_centre * phase(5);
             let x = (pixel % PATCH.cols) as f32 - (PATCH.cols - 1) as f32 / 2.0;
