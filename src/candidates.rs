@@ -131,11 +131,10 @@ impl<'a> Search<'a> {
 
     /// Scales and transforms every patch.
     fn gather_inputs(&mut self, brightest: f64) {
-        let n_pixels = self.grid.rows * self.grid.cols;
         let target = &self.chunk.target;
         let mut values = Vec::new();
         for frame in 0..self.chunk.n_frames {
-            let pixels = frame * n_pixels..(frame + 1) * n_pixels;
+            let pixels = self.chunk.pixels(frame);
             let inpainted = inpaint(&target.positions[pixels.clone()], &target.specials[pixels]);
             for patch in 0..self.grid.n_patches() {
                 values.clear();

@@ -152,11 +152,17 @@ impl Chunk<'_> {
         best.1
     }
 
-    fn find_centre(&self, frame: usize) -> Centre {
+    /// Where a frame's pixels stand among those of the chunk.
+    pub(crate) fn pixels(&self, frame: usize) -> std::ops::Range<usize> {
         let n_pixels = self.rows * self.cols;
-        let pixels = frame * n_pixels..(frame + 1) * n_pixels;
-        let positions: Vec<Option<i64>> =
-            pixels.map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i])).collect();
+        frame * n_pixels..(frame + 1) * n_pixels
+    }
+
+    fn find_centre(&self, frame: usize) -> Centre {
+        let positions: Vec<Option<i64>> = self
+            .pixels(frame)
+            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i]))
+            .collect();
         find_centre(self.rows, self.cols, &positions, self.target.domain.step_positions())
     }
 
@@ -377,7 +383,7 @@ impl<'a> ChunkEncoder<'a> {
         let grid = self.rules.frames.grid;
         let region = grid.region(patch);
         let target = &self.chunk.target;
-        let start = frame * grid.rows * grid.cols;
+        let start = self.chunk.pixels(frame).start;
         let first = start + region.row * grid.cols + region.col;
         let bits = target.domain.fraction_bits;
         let steps = crate::domain::round_shift(target.positions[first], bits);
@@ -402,8 +408,7 @@ impl<'a> ChunkEncoder<'a> {
 
     /// Costs of the pixels of each patch, in 1/65536 bit, with nothing remembered.
     fn price(&mut self, frame: usize, methods: &[Method]) -> Vec<u64> {
-        let n_pixels = self.rules.frames.grid.rows * self.rules.frames.grid.cols;
-        let target = self.chunk.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
+        let target = self.chunk.target.frame(self.chunk.pixels(frame));
         let mut costs = vec![0; methods.len()];
         self.frame_coder.mark();
         let mut counter = CostCounter::default();
@@ -439,13 +444,13 @@ impl<'a> ChunkEncoder<'a> {
 
     /// Codes the pixels for good.
     fn write(&mut self, frame: usize, headers: &[PatchHeader]) {
-        let n_pixels = self.rules.frames.grid.rows * self.rules.frames.grid.cols;
-        let target = self.chunk.target.frame(frame * n_pixels..(frame + 1) * n_pixels);
+        let target = self.chunk.target.frame(self.chunk.pixels(frame));
         let methods: Vec<Method> = headers.iter().map(PatchHeader::method).collect();
         let plan = FramePlan { methods: &methods, given: &self.given };
         self.frame_coder.mark();
         self.frame_coder.code_frame(&mut self.pixel_body, &plan, Some(&target), None);
         self.frame_coder.end_frame();
-        self.unreachable.extend(self.frame_coder.unreachable.drain(..).map(|i| frame * n_pixels + i));
+        let first = self.chunk.pixels(frame).start;
+        self.unreachable.extend(self.frame_coder.unreachable.drain(..).map(|i| first + i));
     }
 }

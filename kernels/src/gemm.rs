@@ -22,71 +22,40 @@ pub(crate) struct Operand<F> {
     col_stride: isize,
 }
 
-impl Factor for f32 {
-    fn from_integer(value: i64) -> Self {
-        value as Self
-    }
+/// Implements [`Factor`] for a format by the function that multiplies it.
+macro_rules! impl_factor {
+    ($format:ty, $multiply:path) => {
+        impl Factor for $format {
+            fn from_integer(value: i64) -> Self {
+                value as Self
+            }
 
-    fn to_integer(self) -> i64 {
-        self as i64
-    }
+            fn to_integer(self) -> i64 {
+                self as i64
+            }
 
-    unsafe fn product((m, k, n): (usize, usize, usize), a: Operand<Self>, b: Operand<Self>, c: *mut Self) {
-        let (a_strides, b_strides) = ((a.row_stride, a.col_stride), (b.row_stride, b.col_stride));
-        // SAFETY: the caller's promise; `c` is row-major with n columns, as the trait says.
-        unsafe {
-            matrixmultiply::sgemm(
-                m,
-                k,
-                n,
-                1.0,
-                a.start,
-                a_strides.0,
-                a_strides.1,
-                b.start,
-                b_strides.0,
-                b_strides.1,
-                0.0,
-                c,
-                n as isize,
-                1,
-            );
+            unsafe fn product(
+                (m, k, n): (usize, usize, usize),
+                a: Operand<Self>,
+                b: Operand<Self>,
+                c: *mut Self,
+            ) {
+                let (a_rows, a_cols) = (a.row_stride, a.col_stride);
+                let (b_rows, b_cols) = (b.row_stride, b.col_stride);
+                let c_rows = n as isize;
+                // SAFETY: the caller's promise; `c` is row-major with n columns, as the trait says.
+                unsafe {
+                    $multiply(
+                        m, k, n, 1.0, a.start, a_rows, a_cols, b.start, b_rows, b_cols, 0.0, c, c_rows, 1,
+                    );
+                }
+            }
         }
-    }
+    };
 }
 
-impl Factor for f64 {
-    fn from_integer(value: i64) -> Self {
-        value as Self
-    }
-
-    fn to_integer(self) -> i64 {
-        self as i64
-    }
-
-    unsafe fn product((m, k, n): (usize, usize, usize), a: Operand<Self>, b: Operand<Self>, c: *mut Self) {
-        let (a_strides, b_strides) = ((a.row_stride, a.col_stride), (b.row_stride, b.col_stride));
-        // SAFETY: the caller's promise; `c` is row-major with n columns, as the trait says.
-        unsafe {
-            matrixmultiply::dgemm(
-                m,
-                k,
-                n,
-                1.0,
-                a.start,
-                a_strides.0,
-                a_strides.1,
-                b.start,
-                b_strides.0,
-                b_strides.1,
-                0.0,
-                c,
-                n as isize,
-                1,
-            );
-        }
-    }
-}
+impl_factor!(f32, matrixmultiply::sgemm);
+impl_factor!(f64, matrixmultiply::dgemm);
 
 /// `out = left · right`, row-major, `m × k` times `k × n`; `right` is `n × k` where `right_transposed`.
 ///
