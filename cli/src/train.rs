@@ -206,7 +206,7 @@ impl Args {
             components: self.components,
             hidden: self.hidden,
             latents: self.latents,
-            objective: Objective { active, penalty, sparsity_lambda: self.lambda },
+            objective: Objective { active, penalty, sparsity_lambda: self.lambda, rate_scale: 0.0 },
             transform: self.transform,
             budget: self.budget()?,
             batch: self.batch,

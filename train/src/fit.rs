@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use h5z_sae::{Error, ErrorKind};
 use ndarray::{Array1, Array2, Axis};
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -12,7 +12,9 @@ use rayon::prelude::*;
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::{Adam, sum_shards};
 use crate::revival::{Activity, revive};
-use crate::schedule::{Budget, Schedule, TIMED_SHARE, TIMED_STEPS, annealed_active};
+use crate::schedule::{
+    Budget, Schedule, TIMED_SHARE, TIMED_STEPS, annealed_active, annealed_rate_scale,
+};
 
 /// How to train a network on components.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,13 @@ pub struct FitOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Each step draws its limit on active latents between this and that of the objective, so that the largest
+    /// latents of a code are a good code by themselves; 0 keeps the limit.
+    pub active_least: usize,
     /// The limit on active latents starts at this multiple of its end; 1 keeps it.
     pub active_start: f64,
+    /// Share of the steps, at the end, in which the decoder learns from refined codes.
+    pub refined_share: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
@@ -83,6 +90,8 @@ struct Loop<'a> {
     rng: ChaCha8Rng,
     order: Vec<usize>,
     next: usize,
+    /// Standard deviation of the first component.
+    largest_deviation: f64,
 }
 
 /// A trained network and how long its training was.
@@ -127,7 +136,17 @@ impl<'a> Loop<'a> {
         let gradients = vec![Parameters::zeros(shape); options.threads.max(1)];
         let order: Vec<usize> = (0..components.nrows()).collect();
         let next = order.len();
-        Self { components, options, network, adam: Adam::new(shape, CLIP_NORM), gradients, rng, order, next }
+        Self {
+            components,
+            options,
+            network,
+            adam: Adam::new(shape, CLIP_NORM),
+            gradients,
+            rng,
+            order,
+            next,
+            largest_deviation: variances[0].sqrt(),
+        }
     }
 
     fn run(mut self, started: Instant, report: &mut Report) -> Fitted {
@@ -147,8 +166,11 @@ impl<'a> Loop<'a> {
                 warm_up: WARM_UP_STEPS,
                 n_steps: n_steps.unwrap_or(WARM_UP_STEPS * 100),
             };
-            self.network.objective.active = self.active(step, schedule.n_steps);
-            let stats = self.step(schedule.learning_rate(step));
+            let limit = self.active(step, schedule.n_steps);
+            self.network.objective.active = self.draw_active(limit);
+            self.network.objective.rate_scale = self.rate_scale(step, schedule.n_steps);
+            let refined = step as f64 >= (1.0 - self.options.refined_share) * schedule.n_steps as f64;
+            let stats = self.step(schedule.learning_rate(step), refined);
             step += 1;
             activity.add(&stats.fired);
             means.add(&stats, self.options.objective.sparsity_lambda);
@@ -174,6 +196,26 @@ impl<'a> Loop<'a> {
         annealed_active(options.objective.active, options.active_start, options.latents, step, n_steps)
     }
 
+    /// c for a step: that of the objective is reached late. Far from the end everything is far off, and squared
+    /// error shows the way better.
+    fn rate_scale(&self, step: usize, n_steps: usize) -> f64 {
+        let last = self.options.objective.rate_scale;
+        if last == 0.0 {
+            return 0.0;
+        }
+        annealed_rate_scale(self.largest_deviation, last, step, n_steps)
+    }
+
+    /// A number of active latents, equally likely in each octave from `active_least` to `limit`.
+    fn draw_active(&mut self, limit: usize) -> usize {
+        let least = self.options.active_least;
+        if least == 0 || least >= limit {
+            return limit;
+        }
+        let octaves = self.rng.random::<f64>() * (limit as f64 / least as f64).log2();
+        (least as f64 * octaves.exp2()).round() as usize
+    }
+
     /// All steps that the time budget allows, once `step` of them have shown how long one takes.
     fn steps_within_budget(&self, step: usize, started: Instant, loop_started: Instant) -> Option<usize> {
         let Budget::Time(time) = self.options.budget else { return Some(step) };
@@ -193,7 +235,7 @@ impl<'a> Loop<'a> {
         self.components.select(Axis(0), rows)
     }
 
-    fn step(&mut self, learning_rate: f32) -> BatchStats {
+    fn step(&mut self, learning_rate: f32, refined: bool) -> BatchStats {
         let batch = self.batch();
         let (network, atoms, batch_len) = (&self.network, self.network.atoms(), batch.nrows());
         let shards = batch.axis_chunks_iter(Axis(0), batch_len.div_ceil(self.gradients.len()));
@@ -202,7 +244,10 @@ impl<'a> Loop<'a> {
             .par_iter_mut()
             .zip(shards.into_par_iter())
             .map(|(gradient, rows)| {
-                let pass = network.forward(rows, &atoms);
+                let pass = match refined {
+                    true => network.forward_refined(rows, &atoms),
+                    false => network.forward(rows, &atoms),
+                };
                 gradient.clear();
                 network.backward(&pass, &atoms, batch_len, gradient);
                 network.stats(&pass)
@@ -235,7 +280,7 @@ fn input_scale(variances: &Array1<f64>) -> Array1<f32> {
 struct Means {
     n_patches: usize,
     squared_error: f64,
-    penalty: f64,
+    loss: f64,
     n_entries: usize,
     fired: Vec<u64>,
 }
@@ -244,7 +289,7 @@ impl Means {
     fn add(&mut self, stats: &BatchStats, sparsity_lambda: f64) {
         self.n_patches += stats.n_patches;
         self.squared_error += stats.squared_error;
-        self.penalty += sparsity_lambda * stats.l1;
+        self.loss += stats.distortion + sparsity_lambda * stats.l1;
         self.n_entries += stats.n_entries;
         self.fired.resize(stats.fired.len(), 0);
         for (total, &count) in self.fired.iter_mut().zip(&stats.fired) {
@@ -258,7 +303,7 @@ impl Means {
         StepReport {
             step,
             n_steps,
-            loss: (sums.squared_error + sums.penalty) * per_patch,
+            loss: sums.loss * per_patch,
             squared_error: sums.squared_error * per_patch,
             nonzeros: sums.n_entries as f64 * per_patch,
             latents_in_use: sums.fired.iter().filter(|&&count| count > 0).count(),
@@ -288,11 +333,13 @@ mod tests {
         FitOptions {
             hidden: 32,
             latents: 48,
-            objective: Objective { active: 4, penalty, sparsity_lambda: 1e-6 },
+            objective: Objective { active: 4, penalty, sparsity_lambda: 1e-6, rate_scale: 0.0 },
             budget: Budget::Epochs(60.0),
             batch: 100,
             learning_rate: 4e-3,
+            active_least: 0,
             active_start: 2.0,
+            refined_share: 0.5,
             revived: 4,
             seed: 1,
             threads: 2,

@@ -19,6 +19,7 @@ pub mod optimiser;
 pub mod pca;
 pub mod priors;
 pub mod real;
+pub mod refine;
 pub mod revival;
 pub mod schedule;
 pub mod trainer;

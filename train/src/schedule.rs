@@ -55,6 +55,16 @@ pub fn annealed_active(active: usize, start: f64, latents: usize, step: usize, n
     limit.min(latents / 4).max(active)
 }
 
+/// Share of the steps over which the scale of the rate falls to its end.
+const RATE_ANNEALED_SHARE: f64 = 0.7;
+
+/// The error from which on components count by their logarithm, for step number `step` of `n_steps`: it falls from
+/// `first` to `last` geometrically.
+pub fn annealed_rate_scale(first: f64, last: f64, step: usize, n_steps: usize) -> f64 {
+    let progress = (step as f64 / (RATE_ANNEALED_SHARE * n_steps as f64)).min(1.0);
+    first.max(last) * (last / first.max(last)).powf(progress)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,8 +36,12 @@ pub struct TrainOptions {
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Each step draws its limit on active latents between this and the objective's; 0 keeps the limit.
+    pub active_least: usize,
     /// The limit on active latents starts at this multiple of its end; 1 keeps it.
     pub active_start: f64,
+    /// Share of the steps, at the end, in which the decoder learns from refined codes.
+    pub refined_share: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
@@ -267,7 +271,9 @@ impl Session<'_> {
             budget: self.options.budget,
             batch: self.options.batch.min(components.nrows() / 2).max(1),
             learning_rate: self.options.learning_rate,
+            active_least: self.options.active_least,
             active_start: self.options.active_start,
+            refined_share: self.options.refined_share,
             revived: self.options.revived,
             seed: self.options.seed,
             threads: self.options.threads,

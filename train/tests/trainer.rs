@@ -37,11 +37,12 @@ fn options() -> TrainOptions {
         components: 24,
         hidden: 40,
         latents: 64,
-        objective: Objective { active: 8, penalty: Penalty::Z, sparsity_lambda: 1e-6 },
+        objective: Objective { active: 8, penalty: Penalty::Z, sparsity_lambda: 1e-6, rate_scale: 0.0 },
         transform: Transform::None,
         budget: Budget::Epochs(40.0),
         batch: 100,
         learning_rate: 3e-3,
+        active_least: 0,
         active_start: 1.0,
         revived: 0,
         seed: 1,
@@ -105,7 +106,7 @@ fn transforms_penalties_and_asymmetry_all_make_models() {
     ];
     for (transform, penalty, off_centre) in cases {
         let active = if penalty == Penalty::Z { 8 } else { 0 };
-        let objective = Objective { active, penalty, sparsity_lambda: 1e-3 };
+        let objective = Objective { active, penalty, sparsity_lambda: 1e-3, rate_scale: 0.0 };
         let trained = train_spots(&TrainOptions { transform, objective, ..options() }, off_centre);
         assert_eq!(trained.spec.point_symmetric, off_centre == 0.0);
         let (stored, float) = (trained.quality.squared_error, trained.float_squared_error);
