@@ -168,6 +168,19 @@ pub struct Basis {
 }
 
 impl Basis {
+    /// From its parts: mean (n′), rows (K × n′), the inverse of their inner products (K × K), variances (K).
+    pub fn restored(
+        folding: Folding,
+        mean: Array1<f32>,
+        rows: Array2<f32>,
+        inverse_gram: Array2<f64>,
+        variances: Array1<f64>,
+        total_variance: f64,
+    ) -> Self {
+        let dual = inverse_gram.dot(&rows.mapv(f64::from)).mapv(|value| value as f32);
+        Self { folding, mean, rows, inverse_gram, dual, variances, total_variance }
+    }
+
     /// K.
     pub fn n_components(&self) -> usize {
         self.rows.nrows()

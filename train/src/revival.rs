@@ -12,6 +12,7 @@ use crate::network::Network;
 use crate::optimiser::Adam;
 
 /// How often each latent fired since the last look.
+#[derive(Clone, Debug)]
 pub struct Activity {
     fired: Vec<u64>,
 }
@@ -20,6 +21,16 @@ impl Activity {
     /// Nothing seen yet.
     pub fn new(n_latents: usize) -> Self {
         Self { fired: vec![0; n_latents] }
+    }
+
+    /// As counted before.
+    pub fn resumed(fired: Vec<u64>) -> Self {
+        Self { fired }
+    }
+
+    /// ℓ: counts since the last look.
+    pub fn fired(&self) -> &[u64] {
+        &self.fired
     }
 
     /// Adds a batch.
