@@ -89,8 +89,9 @@ impl ResidualPatch<'_> {
             let mut left_is_empty = false;
             for (block, left) in (0..self.cols).step_by(BLOCK).enumerate() {
                 let right = self.cols.min(left + BLOCK);
-                let is_empty = (top..bottom)
-                    .all(|row| self.residuals[row * self.cols + left..row * self.cols + right].iter().all(|&r| r == 0));
+                let is_empty = (top..bottom).all(|row| {
+                    self.residuals[row * self.cols + left..row * self.cols + right].iter().all(|&r| r == 0)
+                });
                 on_block(usize::from(left_is_empty) + usize::from(above[block]), is_empty);
                 (left_is_empty, above[block]) = (is_empty, is_empty);
                 if !is_empty {

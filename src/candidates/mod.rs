@@ -239,7 +239,8 @@ impl<'a> Search<'a> {
         for _ in 0..2 {
             let cheapest: Vec<&Guess> = (0..samples.len())
                 .filter_map(|i| {
-                    let by_cost = |a: &&Guess, b: &&Guess| self.bits(a, &costs).total_cmp(&self.bits(b, &costs));
+                    let by_cost =
+                        |a: &&Guess, b: &&Guess| self.bits(a, &costs).total_cmp(&self.bits(b, &costs));
                     guesses.iter().map(|guesses| &guesses[i]).min_by(by_cost)
                 })
                 .collect();
@@ -323,7 +324,8 @@ impl<'a> Search<'a> {
                 linear_change: if code.linear.is_empty() { 0 } else { linear_change },
                 code,
             };
-            let residuals = self.residuals(&settings.rules, index, scale, &output[i * n_values..][..n_values]);
+            let residuals =
+                self.residuals(&settings.rules, index, scale, &output[i * n_values..][..n_values]);
             Guess { header_bits: header_bits(&atoms, &patch), residuals, patch }
         });
         Ok(guesses.collect())
@@ -393,7 +395,8 @@ impl<'a> Search<'a> {
             let line = row * self.grid.patch.cols..row * self.grid.patch.cols + region.cols;
             let pixels = residuals[line.clone()].iter_mut().zip(&output[line]).zip(first..);
             for ((residual, &value), i) in pixels.filter(|(_, i)| target.specials[*i] == 0) {
-                let position = round_shift(i64::from(value) * factor, shift).clamp(target.lowest, target.highest);
+                let position =
+                    round_shift(i64::from(value) * factor, shift).clamp(target.lowest, target.highest);
                 let steps = round_shift(target.positions[i] - position, bits);
                 *residual = steps.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
             }

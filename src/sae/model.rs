@@ -39,7 +39,13 @@ impl Model {
         let spec = ModelSpec::parse(bytes)?;
         let exact =
             ExactLayers::of(&spec).map_err(|broken| Error::corrupt(format!("model file: {broken}")))?;
-        Ok(Arc::new(Self { id: ModelId::of_file(bytes), spec, exact, float: OnceLock::new(), float_decoder: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            id: ModelId::of_file(bytes),
+            spec,
+            exact,
+            float: OnceLock::new(),
+            float_decoder: OnceLock::new(),
+        }))
     }
 
     /// The model that is part of this library.

@@ -54,7 +54,8 @@ impl FloatDecoder {
             Some(coef) => (floats(coef, coef_unit), coef.cols),
             None => (diagonal(n_hidden, coef_unit), n_hidden),
         };
-        let coef_bias = (0..n_coefs).map(|k| (f64::from(decoder.coef_bias[k]) * coef_unit(k)) as f32).collect();
+        let coef_bias =
+            (0..n_coefs).map(|k| (f64::from(decoder.coef_bias[k]) * coef_unit(k)) as f32).collect();
         Self { atoms, hidden_bias, coef, coef_bias }
     }
 
@@ -140,7 +141,8 @@ impl Model {
         for &(index, value) in entries {
             add_scaled(&mut hidden, value, decoder.atom(index));
         }
-        let mut residual: Vec<f32> = wanted.iter().zip(&decoder.coef_bias).map(|(y, bias)| y - bias).collect();
+        let mut residual: Vec<f32> =
+            wanted.iter().zip(&decoder.coef_bias).map(|(y, bias)| y - bias).collect();
         for (&unit, weights) in hidden.iter().zip(decoder.coef.chunks_exact(wanted.len())) {
             if unit > 0.0 {
                 add_scaled(&mut residual, -unit, weights);
@@ -190,7 +192,10 @@ fn inner_product(a: &[f32], b: &[f32]) -> f64 {
 /// Lower triangle of J·Jᵀ.
 fn curvature(jacobian: &[f32], n_coefs: usize) -> Vec<f64> {
     let rows: Vec<&[f32]> = jacobian.chunks_exact(n_coefs).collect();
-    (0..rows.len()).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| inner_product(rows[i], rows[j])).collect()
+    (0..rows.len())
+        .flat_map(|i| (0..=i).map(move |j| (i, j)))
+        .map(|(i, j)| inner_product(rows[i], rows[j]))
+        .collect()
 }
 
 /// The entries after one damped step.
@@ -203,7 +208,11 @@ fn step(entries: &[(u32, f32)], jacobian: &[f32], residual: &[f32], damping: f64
     let mut change: Vec<f64> =
         jacobian.chunks_exact(residual.len()).map(|row| inner_product(row, residual)).collect();
     solve(&factor, &mut change);
-    entries.iter().zip(change).map(|(&(index, value), change)| (index, (value + change as f32).max(0.0))).collect()
+    entries
+        .iter()
+        .zip(change)
+        .map(|(&(index, value), change)| (index, (value + change as f32).max(0.0)))
+        .collect()
 }
 
 /// Where row `i` of a lower triangle begins.
@@ -221,8 +230,7 @@ fn factorize(matrix: &mut [f64], len: usize) {
             let (row_i, row_j) = (triangle(i), triangle(j));
             let inner: f64 = (0..j).map(|k| matrix[row_i + k] * matrix[row_j + k]).sum();
             let left = matrix[row_i + j] - inner;
-            matrix[row_i + j] =
-                if i == j { left.max(least_pivot).sqrt() } else { left / matrix[row_j + j] };
+            matrix[row_i + j] = if i == j { left.max(least_pivot).sqrt() } else { left / matrix[row_j + j] };
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::bytes::{ByteReader, write_signed_varint, write_varint};
 use super::header::StreamHeader;
-use crate::octaves::EIGHTH_OCTAVES;
 use crate::array::{ChunkShape, PatchShape};
 use crate::domain::{Domain, MAX_POSITION, Scale};
 use crate::error::Error;
 use crate::frame::{ESCAPE, FrameRules};
 use crate::limits::MAX_PATCH_EDGE;
+use crate::octaves::EIGHTH_OCTAVES;
 use crate::patch::{BLOCK, PatchGrid};
 use crate::symmetry::Centre;
 
@@ -113,7 +113,11 @@ impl PayloadRules {
         }
         if let Some(network) = &self.network {
             out.extend_from_slice(&network.mantissa.to_le_bytes());
-            out.extend([network.shift as u8, network.latent_step_log2 as u8, network.linear_step_quarters as u8]);
+            out.extend([
+                network.shift as u8,
+                network.latent_step_log2 as u8,
+                network.linear_step_quarters as u8,
+            ]);
         }
         write_varint(&mut out, headers.len() as u64);
         out.extend_from_slice(headers);

@@ -23,6 +23,14 @@ pub enum Width {
 }
 
 impl Width {
+    /// 8 or 16.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::I8 => 8,
+            Self::I16 => 16,
+        }
+    }
+
     fn largest(self) -> f64 {
         match self {
             Self::I8 => f64::from(i8::MAX),

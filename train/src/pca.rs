@@ -168,19 +168,17 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// Of given rows (K × n′, folded) about a mean; `total_variance` is that of patches about it.
-    ///
-    /// # Errors
-    /// `InvalidArgument` if the rows are linearly dependent.
-    pub fn try_new(
+    /// From its parts: mean (n′), rows (K × n′), the inverse of their inner products (K × K), variances (K).
+    pub fn restored(
         folding: Folding,
         mean: Array1<f32>,
         rows: Array2<f32>,
+        inverse_gram: Array2<f64>,
         variances: Array1<f64>,
         total_variance: f64,
-    ) -> Result<Self, Error> {
-        let (inverse_gram, dual) = (Array2::zeros((0, 0)), Array2::zeros((0, 0)));
-        Self { folding, mean, rows, inverse_gram, dual, variances, total_variance }.with_dual()
+    ) -> Self {
+        let dual = inverse_gram.dot(&rows.mapv(f64::from)).mapv(|value| value as f32);
+        Self { folding, mean, rows, inverse_gram, dual, variances, total_variance }
     }
 
     /// K.
@@ -209,21 +207,6 @@ impl Basis {
         Self { rows, variances, ..self.clone() }.with_dual()
     }
 
-    /// The same space with its first rows turned: row k becomes Σⱼ `rotation[[j, k]]`·row j. Rows are then rounded.
-    ///
-    /// # Errors
-    /// As [`Self::rounded`].
-    pub fn rotated(
-        mut self,
-        rotation: ArrayView2<f32>,
-        round: impl Fn(ArrayView2<f32>) -> Array2<f32>,
-    ) -> Result<Self, Error> {
-        let mut leading = self.rows.slice_axis_mut(Axis(0), Slice::from(..rotation.nrows()));
-        let turned = rotation.t().dot(&leading);
-        leading.assign(&turned);
-        self.rounded(round)
-    }
-
     /// Works out what follows from the rows.
     fn with_dual(mut self) -> Result<Self, Error> {
         let n_components = self.n_components();
@@ -231,7 +214,7 @@ impl Basis {
         let gram = rows.dot(&rows.t());
         let factored =
             Mat::from_fn(n_components, n_components, |i, j| gram[[i, j]]).llt(Side::Lower).map_err(|_| {
-                Error::new(ErrorKind::InvalidArgument, "basis rows that are linearly dependent once rounded")
+                Error::new(ErrorKind::InvalidArgument, "basis rows that rounding makes dependent")
             })?;
         let inverse = factored.inverse();
         self.inverse_gram = Array2::from_shape_fn((n_components, n_components), |(i, j)| inverse[(i, j)]);
@@ -269,21 +252,6 @@ impl Basis {
     pub fn floor(&self) -> f64 {
         (self.total_variance - self.variances.sum()).max(0.0)
     }
-}
-
-/// The orthogonal matrix whose columns are the principal directions of `vectors` (one a row) about 0, by falling energy.
-///
-/// # Errors
-/// `InvalidArgument` where they have none, as vectors of not-a-numbers.
-pub fn principal_directions(vectors: ArrayView2<f32>) -> Result<Array2<f32>, Error> {
-    let len = vectors.ncols();
-    let mut products = Array2::<f32>::zeros((len, len));
-    general_mat_mul(1.0, &vectors.t(), &vectors, 0.0, &mut products);
-    let products = Mat::from_fn(len, len, |row, col| f64::from(products[[row.max(col), row.min(col)]]));
-    let eigen = products.self_adjoint_eigen(Side::Lower).map_err(|error| {
-        Error::new(ErrorKind::InvalidArgument, format!("no principal directions of the residuals: {error:?}"))
-    })?;
-    Ok(Array2::from_shape_fn((len, len), |(index, k)| eigen.U()[(index, len - 1 - k)] as f32))
 }
 
 #[cfg(test)]

@@ -149,7 +149,11 @@ mod tests {
             let decoded = network.decoded(off, wanted.view(), &atoms);
             let refined = network.refine(&decoded, wanted.view(), &atoms);
             let error = |decoded: &Decoded<f64>| decoded.residual.iter().map(|r| r * r).sum::<f64>();
-            assert!(error(&decoded) > 1e-4 && error(&refined) < 0.02 * error(&decoded), "{}", error(&refined));
+            assert!(
+                error(&decoded) > 1e-4 && error(&refined) < 0.02 * error(&decoded),
+                "{}",
+                error(&refined)
+            );
         }
     }
 
@@ -160,7 +164,8 @@ mod tests {
         (parameters.hidden[[0, 0]], parameters.coef[[0, 0]]) = (1.0, 1.0);
         let objective = Objective { active: 1, penalty: Penalty::Z, sparsity_lambda: 0.0, rate_scale: 0.0 };
         let network = Network { parameters, input_scale: array![1.0], objective };
-        let code = SparseCode { width: 1, starts: vec![0, 1, 2], indices: vec![0, 0], values: vec![1.0, 2.0] };
+        let code =
+            SparseCode { width: 1, starts: vec![0, 1, 2], indices: vec![0, 0], values: vec![1.0, 2.0] };
         let decoded = network.decoded(code, array![[1.0], [5.0]].view(), &network.atoms());
         let refined = network.refine(&decoded, array![[1.0], [5.0]].view(), &network.atoms());
         assert_eq!(refined.code.values[0], 1.0);
