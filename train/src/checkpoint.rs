@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::early_stop::Best;
 use crate::network::{N_TENSORS, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::{Adam, CLIP_NORM};
+use crate::options::name_of_penalty;
 use crate::pca::{Basis, Folding};
 use crate::revival::Activity;
 use crate::state::FitState;
@@ -47,7 +48,9 @@ pub struct Checkpoint {
     pub n_steps: usize,
     /// Id of the model that it started from.
     pub init: Option<String>,
-    /// The components that it works on.
+    /// What it minimises; a search may have chosen it.
+    pub objective: Objective,
+    /// The basis, all rows.
     pub basis: Basis,
     /// Where it stands.
     pub state: FitState,
@@ -125,6 +128,12 @@ impl Checkpoint {
             "best": state.best.as_ref().map(|best| json!([best.coded_bytes, best.step, best.n_since])),
             "data": [self.data.n_patches, self.data.n_training, self.data.checksum as usize],
             "init": self.init,
+            "objective": json!({
+                "active": self.objective.active,
+                "penalty": name_of_penalty(self.objective.penalty),
+                "lambda": self.objective.sparsity_lambda,
+                "rate_scale": self.objective.rate_scale,
+            }),
             "patch_len": self.basis.folding.patch_len,
             "point_symmetric": self.basis.folding.point_symmetric,
             "total_variance": self.basis.total_variance,
@@ -132,8 +141,7 @@ impl Checkpoint {
         })
     }
 
-    /// Reads a file; returns what the caller had added, too. The network's objective is left empty: it is among the
-    /// options.
+    /// Reads a file; returns what the caller had added, too. The network's objective is left empty: it stands beside.
     ///
     /// # Errors
     /// `Unsupported` for another version; `Corrupt` for everything else that is not a whole checkpoint.
@@ -155,6 +163,7 @@ impl Checkpoint {
             data: DataPrint { n_patches, n_training, checksum: checksum as u32 },
             n_steps: text.number("steps")?,
             init: text.get("init")?,
+            objective: read_objective(&text)?,
             basis: read_basis(&file, &text, text.number("basis_rows")?)?,
             state: read_state(&file, &text, shape, n_training)?,
         };
@@ -204,6 +213,21 @@ fn flat<T: Copy>(array: &Array2<T>) -> Vec<T> {
 
 fn matrix<T>(values: Vec<T>, rows: usize, cols: usize) -> Array2<T> {
     Array2::from_shape_vec((rows, cols), values).expect("a tensor's length was compared with its shape")
+}
+
+fn read_objective(text: &Text) -> Result<Objective, Error> {
+    /// As it stands in the file.
+    #[derive(serde::Deserialize)]
+    struct Stored {
+        active: usize,
+        penalty: String,
+        lambda: f64,
+        rate_scale: f64,
+    }
+    let Stored { active, penalty, lambda: sparsity_lambda, rate_scale } = text.get("objective")?;
+    let known = [Penalty::Z, Penalty::Grad].into_iter().find(|&known| name_of_penalty(known) == penalty);
+    let penalty = known.ok_or_else(|| corrupt(format_args!("penalty {penalty:?}")))?;
+    Ok(Objective { active, penalty, sparsity_lambda, rate_scale })
 }
 
 fn read_basis(file: &TensorReader, text: &Text, n_components: usize) -> Result<Basis, Error> {

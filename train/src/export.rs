@@ -111,6 +111,10 @@ pub fn export(
 /// order of latents: with `Penalty::Grad` all stay where they are.
 fn with_useful_latents(network: &Network<f32>, calibration: ArrayView2<f32>) -> Result<Network<f32>, Error> {
     let code = network.encode(calibration);
+    if network.parameters.latent.nrows() == 1 {
+        // Nothing to sort; and the control has one that never fires.
+        return Ok(network.clone());
+    }
     if code.n_entries() == 0 {
         let message = "a network none of whose latents fires: lower lambda, or train longer";
         return Err(Error::new(ErrorKind::InvalidArgument, message));

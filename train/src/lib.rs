@@ -35,6 +35,7 @@ pub mod refine;
 pub mod report;
 pub mod revival;
 pub mod schedule;
+pub mod search;
 pub mod state;
 mod tensor_file;
 pub mod trainer;

@@ -38,7 +38,7 @@ pub struct NetworkShape {
 }
 
 /// What training minimises.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// Entries kept in a patch's code; 0 keeps all.
     pub active: usize,

@@ -5,10 +5,11 @@ use h5z_sae::Error;
 use crate::checkpoint::Checkpoint;
 use crate::memory::Memory;
 use crate::report::StepReport;
+use crate::search::Alternative;
 
 /// What happens besides stages and steps.
 #[derive(Clone, Copy, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// How many training patches are used, and what that takes.
     Memory(Memory),
     /// The number of steps is known, from now on for good.
@@ -27,6 +28,10 @@ pub enum Event {
         /// Bytes.
         coded_bytes: usize,
     },
+    /// A trial of the search for a bound.
+    Alternative(&'a Alternative),
+    /// The one that the training goes on with.
+    Chosen(&'a Alternative),
 }
 
 /// Sees a training while it runs.

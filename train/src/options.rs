@@ -9,9 +9,10 @@ use crate::early_stop::EarlyStop;
 use crate::export::ExportOptions;
 use crate::network::{NetworkShape, Objective};
 use crate::schedule::Budget;
+use crate::search::Search;
 
 /// Everything that a training is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TrainOptions {
     /// K′, principal components that the network works on.
     pub components: usize,
@@ -47,10 +48,14 @@ pub struct TrainOptions {
     pub held_out: f64,
     /// Whether to end once held-out patches stop getting smaller.
     pub early_stop: Option<EarlyStop>,
+    /// Bounds that the model shall serve, if the objective is to be chosen for them.
+    pub search: Option<Search>,
+    /// Principal components alone: a control, with a network that is silent.
+    pub control: bool,
     /// Most bytes of memory, if there is a limit: fewer training patches are used to stay below.
     pub memory_limit: Option<usize>,
     /// Absolute bounds at which the coded size of held-out patches is reported.
-    pub reported_bounds: [f64; 2],
+    pub reported_bounds: Vec<f64>,
     /// Widths in the model file.
     pub export: ExportOptions,
 }
@@ -122,6 +127,9 @@ impl TrainOptions {
             Some(_) if self.held_out == 0.0 => {
                 Some("early stopping looks at held-out patches: held-out fraction is 0".to_owned())
             }
+            _ if self.search.is_some() && self.held_out == 0.0 => {
+                Some("a search for bounds looks at held-out patches: held-out fraction is 0".to_owned())
+            }
             _ => None,
         }
     }
@@ -154,6 +162,8 @@ impl TrainOptions {
             ("held out", self.held_out.to_string()),
             ("early stop", stop.map_or("off".to_owned(), |stop| stop.patience.to_string())),
             ("early stop bound", stop.map_or("off".to_owned(), |stop| stop.bound.to_string())),
+            ("search", self.search.as_ref().map_or("off".to_owned(), |search| format!("{search:?}"))),
+            ("control", self.control.to_string()),
             ("memory limit", self.memory_limit.map_or("none".to_owned(), |bytes| format!("{bytes} bytes"))),
             ("wide rows", export.wide_rows.to_string()),
             ("hidden bits", export.hidden_width.bits().to_string()),

@@ -34,9 +34,11 @@ pub(crate) struct Prepared {
     pub calibration: Array2<f32>,
     pub data: DataPrint,
     pub held_out: Array2<f32>,
+    /// Median of the held-out patches' largest magnitudes, in the data's units; 1 where nothing is held out.
+    pub typical_maximum: f64,
 }
 
-fn gave_up() -> Error {
+pub(crate) fn gave_up() -> Error {
     Error::new(ErrorKind::System, "stopped before anything was learnt")
 }
 
@@ -49,6 +51,7 @@ impl Session<'_> {
         let training = spread(&split.training, memory.n_training);
         self.check_enough(training.len())?;
         let held_out = self.read_scaled(&split.held_out)?;
+        let typical_maximum = self.typical_maximum(&split.held_out)?;
         let basis = match start {
             Start::Random => self.find_basis(&training)?,
             Start::Model(model) => self.basis_of(model, &training)?,
@@ -61,7 +64,7 @@ impl Session<'_> {
         if let Start::Checkpoint(checkpoint) = start {
             checkpoint.check_data(data)?;
         }
-        Ok(Prepared { basis, leading, components, calibration, data, held_out })
+        Ok(Prepared { basis, leading, components, calibration, data, held_out, typical_maximum })
     }
 
     fn preparation(&self) -> Preparation {
@@ -78,6 +81,20 @@ impl Session<'_> {
             self.options.basis_rows
         );
         Err(explain(Error::new(ErrorKind::InvalidArgument, message), self.source))
+    }
+
+    fn typical_maximum(&mut self, numbers: &[usize]) -> Result<f64, Error> {
+        const MOST_PATCHES: usize = 256;
+        let mut values = vec![0f32; self.source.patch().n_values()];
+        let mut maxima = Vec::new();
+        for number in spread(numbers, MOST_PATCHES) {
+            self.source.read(number, &mut values)?;
+            let finite = values.iter().filter(|value| value.is_finite());
+            maxima.push(finite.fold(0f32, |most, value| most.max(value.abs())));
+        }
+        maxima.retain(|&maximum| maximum > 0.0);
+        maxima.sort_by(f32::total_cmp);
+        Ok(maxima.get(maxima.len() / 2).map_or(1.0, |&maximum| maximum.into()))
     }
 
     /// Held-out patches, scaled but not transformed.

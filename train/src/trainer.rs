@@ -11,12 +11,13 @@ use crate::fit::{FitOptions, Fitted, fit};
 use crate::import;
 use crate::loader::FrameSource;
 use crate::metrics::Quality;
-use crate::network::Network;
+use crate::network::{Network, NetworkShape, Objective, Parameters};
 use crate::observer::{Event, Observer};
 use crate::options::TrainOptions;
 use crate::outcome::{Finisher, Trained};
 use crate::prepare::Prepared;
 use crate::schedule::Budget;
+use crate::search::{SEARCH_SHARE, Search, Trials, trial_steps};
 use crate::state::{FitState, input_scale};
 use crate::trial::plan;
 use crate::watcher::{Watcher, evaluated, measure_reserve};
@@ -88,7 +89,11 @@ impl Session<'_> {
         };
         let beginning = self.begin(start, &prepared, &finisher)?;
         let init = beginning.init.clone();
-        let (fitted, fit_options, is_interrupted) = self.fit(beginning, &prepared, &finisher)?;
+        let (fitted, fit_options, is_interrupted) = if self.options.control {
+            (control(&beginning), beginning.fit, false)
+        } else {
+            self.fit(beginning, &prepared, &finisher)?
+        };
         self.observer.stage("export and check", 0);
         let (mut spec, model) = finisher.model(&fitted.network)?;
         let check = finisher.check_all(&fitted.network, &model, is_interrupted)?;
@@ -113,10 +118,11 @@ impl Session<'_> {
         self.observer.stage("network", 0);
         let n_patches = prepared.components.nrows();
         let mut fit = self.fit_options(n_patches);
-        let (state, init) = match start {
+        let (mut state, init) = match start {
             Start::Checkpoint(checkpoint) => {
-                let Checkpoint { n_steps, init, mut state, .. } = *checkpoint;
-                state.network.objective = fit.objective;
+                let Checkpoint { n_steps, init, objective, mut state, .. } = *checkpoint;
+                fit.objective = objective;
+                state.network.objective = objective;
                 fit.n_steps = n_steps;
                 self.observer.event(&Event::Steps { n_steps, done: state.step, measured: None });
                 return Ok(Beginning { state, fit, init });
@@ -128,8 +134,42 @@ impl Session<'_> {
                 (FitState::of_network(network, n_patches, &fit), Some(model.id().to_string()))
             }
         };
-        fit.n_steps = self.count_steps(&state, &fit, prepared, finisher)?;
+        if self.options.control {
+            return Ok(Beginning { state, fit, init });
+        }
+        let n_steps = self.count_steps(&state, &fit, prepared, finisher)?;
+        fit.n_steps = n_steps;
+        if let Some(search) = &self.options.search {
+            fit.objective = self.choose_objective(search, &state, fit, prepared, finisher)?;
+            state.network.objective = fit.objective;
+            if let Budget::Time(_) = self.options.budget {
+                fit.n_steps = (n_steps as f64 * (1.0 - SEARCH_SHARE)) as usize;
+            }
+            self.observer.event(&Event::Steps { n_steps: fit.n_steps, done: 0, measured: None });
+        }
         Ok(Beginning { state, fit, init })
+    }
+
+    fn choose_objective(
+        &mut self,
+        search: &Search,
+        state: &FitState,
+        fit: FitOptions,
+        prepared: &Prepared,
+        finisher: &Finisher,
+    ) -> Result<Objective, Error> {
+        self.observer.stage("trials for the bound", 0);
+        let trials = Trials {
+            components: &prepared.components,
+            state,
+            fit: FitOptions { n_steps: trial_steps(fit.n_steps), ..fit },
+            finisher,
+            patches: evaluated(finisher.held_out),
+            bounds: search.scaled_bounds(prepared.typical_maximum),
+        };
+        let objective = trials.choose(search, self.observer)?;
+        self.observer.stage("network", 0);
+        Ok(objective)
     }
 
     /// Options of the loop; the number of steps is not yet known.
@@ -189,6 +229,7 @@ impl Session<'_> {
             data: prepared.data,
             n_steps: options.n_steps,
             init,
+            objective: options.objective,
             evaluated: evaluated(finisher.held_out),
             is_interrupted: false,
         };
@@ -213,6 +254,8 @@ impl Session<'_> {
             ("planned_steps", fit.n_steps.to_string()),
             ("batch", fit.batch.to_string()),
             ("learning_rate", fit.learning_rate.to_string()),
+            ("rate_scale", fit.objective.rate_scale.to_string()),
+            ("refined_share", fit.refined_share.to_string()),
             ("held_out_patches", quality.n_patches.to_string()),
             ("held_out_squared_error", format!("{:.6}", quality.squared_error)),
             ("held_out_nonzeros", format!("{:.2}", quality.nonzeros)),
@@ -224,4 +267,15 @@ impl Session<'_> {
         entries.extend(init.map(|id| ("started_from", id)));
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
+}
+
+/// A network of one latent that never fires and speaks for nothing: linear atoms do all.
+fn control(beginning: &Beginning) -> Fitted {
+    let components = beginning.fit.shape.components;
+    let mut parameters = Parameters::zeros(NetworkShape { components, hidden: 1, latents: 1 });
+    parameters.hidden[[0, 0]] = 1.0;
+    parameters.latent_bias[0] = -1.0;
+    let objective = Objective { active: 1, ..beginning.fit.objective };
+    let network = Network { parameters, input_scale: beginning.state.network.input_scale.clone(), objective };
+    Fitted { network, n_steps: 0, best_step: 0, epoch_seconds: 0.0 }
 }

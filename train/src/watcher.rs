@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, DataPrint};
 use crate::early_stop::{EVALUATED_PATCHES, coded_bytes};
 use crate::fit::{FitOptions, Watch};
 use crate::loader::spread;
-use crate::network::Network;
+use crate::network::{Network, Objective};
 use crate::observer::{Event, Observer};
 use crate::outcome::Finisher;
 use crate::report::StepReport;
@@ -45,6 +45,7 @@ pub(crate) struct Watcher<'a> {
     pub data: DataPrint,
     pub n_steps: usize,
     pub init: Option<String>,
+    pub objective: Objective,
     pub evaluated: Array2<f32>,
     pub is_interrupted: bool,
 }
@@ -65,6 +66,7 @@ impl Watch for Watcher<'_> {
             data: self.data,
             n_steps: self.n_steps,
             init: self.init.clone(),
+            objective: self.objective,
             basis: self.finisher.basis.clone(),
             state: state.clone(),
         })

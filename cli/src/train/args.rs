@@ -14,6 +14,7 @@ use h5z_sae_train::import;
 use h5z_sae_train::network::Objective;
 use h5z_sae_train::options::{TrainOptions, name_of_transform};
 use h5z_sae_train::schedule::Budget;
+use h5z_sae_train::search::Search;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,6 +73,16 @@ pub struct Args {
     /// Bound at which --early-stop codes, for patches scaled to a maximum of 1 [default: 1e-3]
     #[arg(long, value_name = "E", requires = "early_stop")]
     early_stop_abs: Option<f64>,
+    /// Absolute bound, in the data's units, that the model shall serve: --active, --rate-scale and --lambda, where they
+    /// are not given, are chosen by the bytes of held-out patches, in a third of the time. May be given several times
+    #[arg(long = "abs", value_name = "E")]
+    absolute: Vec<f64>,
+    /// The same for a bound relative to the range of values
+    #[arg(long = "rel", value_name = "E")]
+    relative: Vec<f64>,
+    /// Principal components alone, without a network: the control, to see what the network is worth
+    #[arg(long, conflicts_with_all = ["init", "absolute", "relative", "early_stop"])]
+    control: bool,
     /// Start from a model: its basis, patch, transform and penalty stay, its weights are fitted to this data
     #[arg(long, value_name = "MODEL.sae", conflicts_with = "resume")]
     #[serde(skip)]
@@ -178,6 +189,9 @@ impl From<PenaltyName> for Penalty {
 /// Bounds at which the coded size of held-out patches is reported.
 const REPORTED_BOUNDS: [f64; 2] = [1e-2, 1e-3];
 
+/// Share of the steps with refined codes in trainings for a bound.
+const REFINED_SHARE: f64 = 0.25;
+
 /// Arguments that say the same thing in different units: one of them replaces any of a checkpoint's.
 const BUDGETS: [&str; 3] = ["epochs", "steps", "minutes"];
 
@@ -244,6 +258,7 @@ impl Args {
         let sparsity_lambda = self.lambda.unwrap_or(1e-6);
         let active = self.active.unwrap_or(default_active);
         let learning_rate = self.learning_rate.unwrap_or(2e-3);
+        let search = self.search()?;
         let components = self.components.unwrap_or(256);
         let rate_scale = self.rate_scale.unwrap_or(0.0);
         let numbers =
@@ -265,14 +280,16 @@ impl Args {
             learning_rate,
             active_least: self.active_least.unwrap_or(0),
             active_start: self.active_start()?,
-            refined_share: self.refine.unwrap_or(0.0),
+            refined_share: self.refine.unwrap_or(if search.is_some() { REFINED_SHARE } else { 0.0 }),
             revived: self.revive.unwrap_or(0),
             seed: self.seed.unwrap_or(1),
             threads: self.threads.map_or(1, NonZero::get),
             held_out: self.held_out.unwrap_or(0.02),
             early_stop: self.early_stop()?,
             memory_limit: self.memory_limit.map(|megabytes| megabytes.saturating_mul(1_000_000)),
-            reported_bounds: REPORTED_BOUNDS,
+            search,
+            control: self.control,
+            reported_bounds: REPORTED_BOUNDS.to_vec(),
             export: ExportOptions {
                 wide_rows: self.wide_rows.unwrap_or(64),
                 hidden_width: if self.hidden_bits.as_deref() == Some("8") { Width::I8 } else { Width::I16 },
@@ -299,6 +316,22 @@ impl Args {
             start @ 1.0..=1e3 => Ok(start),
             start => Err(CliError::new(format!("--active-start {start}: expected 1 to 1000"))),
         }
+    }
+
+    fn search(&self) -> Result<Option<Search>, CliError> {
+        for (name, bounds) in [("--abs", &self.absolute), ("--rel", &self.relative)] {
+            if let Some(bound) = bounds.iter().find(|bound| !(bound.is_finite() && **bound > 0.0)) {
+                return Err(CliError::new(format!("{name} {bound}: expected a finite number above 0")));
+            }
+        }
+        let search = Search {
+            absolute: self.absolute.clone(),
+            relative: self.relative.clone(),
+            active: self.active.is_none(),
+            rate_scale: self.rate_scale.is_none(),
+            lambda: self.lambda.is_none(),
+        };
+        Ok((search.absolute.len() + search.relative.len() > 0).then_some(search))
     }
 
     fn early_stop(&self) -> Result<Option<EarlyStop>, CliError> {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use h5z_sae_train::observer::Event;
 use h5z_sae_train::report::StepReport;
+use h5z_sae_train::search::Alternative;
 use serde_json::{Value, json};
 
 use crate::error::{At, CliError};
@@ -140,5 +141,19 @@ pub fn json_of(event: &Event) -> Value {
             "step": step,
             "coded_bytes": coded_bytes,
         }),
+        Event::Alternative(alternative) => json_of_alternative("alternative", alternative),
+        Event::Chosen(alternative) => json_of_alternative("chosen", alternative),
     }
+}
+
+fn json_of_alternative(event: &str, alternative: &Alternative) -> Value {
+    let Alternative { objective, n_steps, coded_bytes } = alternative;
+    json!({
+        "event": event,
+        "active": objective.active,
+        "rate_scale": objective.rate_scale,
+        "lambda": objective.sparsity_lambda,
+        "steps": n_steps,
+        "coded_bytes": coded_bytes.iter().map(|(bound, bytes)| json!({ "bound": bound, "bytes": bytes })).collect::<Vec<_>>(),
+    })
 }

@@ -7,6 +7,7 @@ use h5z_sae::Error;
 use h5z_sae_train::checkpoint::Checkpoint;
 use h5z_sae_train::observer::{Event, Observer};
 use h5z_sae_train::report::StepReport;
+use h5z_sae_train::search::Alternative;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -130,6 +131,8 @@ impl Observer for Monitor {
                 }
                 self.say(steps_line(n_steps, done, measured));
             }
+            Event::Alternative(alternative) => self.say(format!("tried   {}", alternative_line(alternative))),
+            Event::Chosen(alternative) => self.say(format!("chosen  {}", alternative_line(alternative))),
             Event::CodedBytes { step, coded_bytes } => {
                 self.bar.println(format!("step {step}: {coded_bytes} bytes of held-out patches"));
             }
@@ -154,6 +157,18 @@ impl Observer for Monitor {
         }
         Ok(())
     }
+}
+
+fn alternative_line(alternative: &Alternative) -> String {
+    let Alternative { objective, n_steps, coded_bytes } = alternative;
+    let bytes = coded_bytes.iter().map(|(bound, bytes)| format!("{bytes} bytes within {bound:.1e}"));
+    format!(
+        "active {}, rate scale {:.1e}, lambda {:.0e}: {}, after {n_steps} steps",
+        objective.active,
+        objective.rate_scale,
+        objective.sparsity_lambda,
+        bytes.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn steps_line(n_steps: usize, done: usize, measured: Option<(f64, f64)>) -> String {
