@@ -1,0 +1,54 @@
+"""Simulated frames: made once, read in blocks."""
+import dataclasses
+import sys
+
+import h5py
+import numpy as np
+
+import common
+
+BLOCK_FRAMES = 2048
+
+
+def synthesize(folder, kind, n_frames, seed, pixels=64):
+    """Path of `n_frames` square frames of one set, simulated on the first call (a few seconds for 10 000)."""
+    path = folder / f"{kind}-{n_frames}x{pixels}x{pixels}-seed{seed}.h5"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"simulating {n_frames} frames: {kind}, seed {seed}", file=sys.stderr, flush=True)
+        common.run_sae("synth", path, "--frames", n_frames, "--set", kind, "--seed", seed, "--pixels", pixels)
+    return path
+
+
+def blocks(path, n_frames=None):
+    """Slices and frames (B × rows × columns, f32), in order; the first `n_frames` only."""
+    with h5py.File(path) as file:
+        dataset = file["frames"]
+        end = min(n_frames or len(dataset), len(dataset))
+        for start in range(0, end, BLOCK_FRAMES):
+            block = slice(start, min(end, start + BLOCK_FRAMES))
+            yield block, dataset[block]
+
+
+def first_frames(path, n_frames):
+    with h5py.File(path) as file:
+        return file["frames"][:n_frames]
+
+
+@dataclasses.dataclass(frozen=True)
+class Norms:
+    """Of every frame: the sum of its pixels, ‖x‖₂ and ‖x‖₀. Its maximum is 1."""
+
+    total: np.ndarray
+    euclidean: np.ndarray
+    nonzero: np.ndarray
+
+
+def frame_norms(path):
+    """Norms of all frames of a file, in f64."""
+    parts = []
+    for _, frames in blocks(path):
+        x = frames.reshape(len(frames), -1)
+        wide = x.astype(np.float64)
+        parts.append((wide.sum(axis=1), np.sqrt(np.square(wide).sum(axis=1)), np.count_nonzero(x, axis=1)))
+    return Norms(*(np.concatenate(column) for column in zip(*parts, strict=True)))
