@@ -1,9 +1,9 @@
 """The measurements of arXiv 2405.14270 on simulated frames of our own: errors, counts, coded sizes, neighbours.
 
-    python benches/paper                    about an hour on one core; models and frames are kept in .cache/paper, so that a
-                                     run that was stopped goes on where it was
-    python benches/paper --quick            the same path with few frames and steps, under a minute; leaves nothing
-    python benches/paper --docs             also puts the tables into docs/paper.md
+    python benches/paper             about an hour on one core; frames and models are kept in .cache/paper, so that
+                                     a run that was stopped goes on where it was
+    python benches/paper --quick     the same path with few frames and steps, under a minute; leaves nothing
+    python benches/paper --docs      also puts the tables into docs/paper.md
 
 50 000 frames to train on and 150 000 others, cylinders on one instrument (`sae synth --set narrow`, seeds 1 and 2),
 f32 with a maximum of 1. Nets: `nets.py`. Definitions: docs/paper.md.
@@ -79,12 +79,16 @@ def measure_nets(options, sizes, chosen):
         trained = nets.train(net, training, options.work, options.threads)
         result = measure.measure(net, trained, test, norms, sizes)
         results.append(result)
-        row = result.row
-        print(f"{net.name:16} error {row['mean_error']:.3e}, squared {row['mean_squared_error']:.3e}, ||z|| "
-              f"{row['nonzeros']:.1f}, ||grad z|| {row['nonzero_steps']:.1f}, count ratio {row['count_ratio']:.0f}, coded "
-              f"{row['ratio_adaptive']:.0f}, real {row['ratio_real']:.0f}; {time.perf_counter() - started:.0f} s",
-              file=sys.stderr, flush=True)
+        report(result.row, time.perf_counter() - started)
     return results
+
+
+def report(row, seconds):
+    """One line on what a net reached."""
+    print(f"{row['net']:16} error {row['mean_error']:.3e}, squared {row['mean_squared_error']:.3e}, ||z|| "
+          f"{row['nonzeros']:.1f}, ||grad z|| {row['nonzero_steps']:.1f}, count ratio {row['count_ratio']:.0f}, "
+          f"coded {row['ratio_adaptive']:.0f}, real {row['ratio_real']:.0f}; {seconds:.0f} s",
+          file=sys.stderr, flush=True)
 
 
 def write_record(options, results, neighbour_rows, seconds):

@@ -44,11 +44,15 @@ class Norms:
     nonzero: np.ndarray
 
 
+def norms_of(frames):
+    """Norms of a block of frames, in f64."""
+    x = frames.reshape(len(frames), -1)
+    wide = x.astype(np.float64)
+    return Norms(wide.sum(axis=1), np.sqrt(np.square(wide).sum(axis=1)), np.count_nonzero(x, axis=1))
+
+
 def frame_norms(path):
-    """Norms of all frames of a file, in f64."""
-    parts = []
-    for _, frames in blocks(path):
-        x = frames.reshape(len(frames), -1)
-        wide = x.astype(np.float64)
-        parts.append((wide.sum(axis=1), np.sqrt(np.square(wide).sum(axis=1)), np.count_nonzero(x, axis=1)))
-    return Norms(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    """Norms of all frames of a file."""
+    parts = [norms_of(frames) for _, frames in blocks(path)]
+    return Norms(*(np.concatenate([getattr(part, field.name) for part in parts])
+                   for field in dataclasses.fields(Norms)))

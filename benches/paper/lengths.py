@@ -29,7 +29,7 @@ class Entries:
     def joined(cls, parts):
         """Of consecutive blocks."""
         starts = np.cumsum([0] + [part.n_frames for part in parts])
-        frame = np.concatenate([part.frame + start for part, start in zip(parts, starts)])
+        frame = np.concatenate([part.frame + start for part, start in zip(parts, starts[:-1], strict=True)])
         return cls(int(starts[-1]), parts[0].n_latents, frame, np.concatenate([part.index for part in parts]),
                    np.concatenate([part.level for part in parts]))
 

@@ -5,7 +5,6 @@ step, its dead zone of 0.6), and decoded in floats. How far that is from the int
 gets, shows in `repacked_squared_error`, which comes from a file.
 """
 import dataclasses
-import subprocess
 import tempfile
 
 import h5py
@@ -152,29 +151,30 @@ def repack(model, test, n_frames):
 def sweep_steps(net, model, frames):
     """What coarser and finer latent steps cost and save: one row for each."""
     latents = model.encode(frames)
-    rows = []
-    for step_log2 in [*range(11), model.decoder.latent_frac_bits]:
-        levels = model.quantize(latents, step_log2)
-        z, _ = latents_and_other(model, levels)
-        errors = frame_errors(frames, model.decode(z * np.float32(2.0**-step_log2)))
-        code = lengths.code_lengths(lengths.Entries.of(levels))
-        per_frame = lambda bits: round(bits / len(frames), 3)
-        entries = np.count_nonzero(levels) / len(frames)
-        rows.append({
-            "net": net.name, "frames": len(frames), "step_log2": step_log2,
-            "mean_error": float(f"{errors.mean():.5g}"),
-            "mean_squared_error": float(f"{np.square(errors).mean():.5g}"), "entries": round(entries, 3),
-            "count_ratio": round(float(np.count_nonzero(frames) / len(frames) / max(entries, 1e-9)), 2),
-            "fixed_positions_bits": per_frame(code.fixed_positions),
-            "adaptive_positions_bits": per_frame(code.adaptive_positions),
-            "adaptive_differences_bits": per_frame(code.adaptive_differences),
-            "adaptive_levels_bits": per_frame(code.adaptive_levels), "float_levels_bits": round(RAW_BITS * entries, 3),
-            "ratio_adaptive": round(RAW_BITS * frames[0].size / max(per_frame(code.adaptive), 1e-9), 2),
-            "share_saved_by_differences": share_saved(code.adaptive, code.adaptive_positions + code.adaptive_levels),
-            "share_saved_by_quantising": share_saved(
-                code.adaptive, code.adaptive_differences + RAW_BITS * entries * len(frames)),
-        })
-    return rows
+    norms = data.norms_of(frames)
+    steps = [*range(11), model.decoder.latent_frac_bits]
+    return [step_row(net, model, frames, norms, latents, step_log2) for step_log2 in steps]
+
+
+def step_row(net, model, frames, norms, latents, step_log2):
+    """Error, counts and code lengths at one step; lengths in bits a frame."""
+    levels = model.quantize(latents, step_log2)
+    z, _ = latents_and_other(model, levels)
+    errors = frame_errors(frames, model.decode(z * np.float32(2.0**-step_log2)))
+    code = lengths.code_lengths(lengths.Entries.of(levels))
+    entries = np.count_nonzero(levels)
+    float_levels = float(RAW_BITS * entries)
+    bits = {name: getattr(code, name) for name in (
+        "fixed_positions", "adaptive_positions", "adaptive_differences", "adaptive_levels")}
+    return {
+        "net": net.name, "frames": len(frames), "step_log2": step_log2, **error_columns(errors, norms),
+        "entries": round(entries / len(frames), 3), "count_ratio": round(np.count_nonzero(frames) / max(entries, 1), 2),
+        **{f"{name}_bits": round(length / len(frames), 3) for name, length in bits.items()},
+        "float_levels_bits": round(float_levels / len(frames), 3),
+        "ratio_adaptive": round(RAW_BITS * frames.size / max(code.adaptive, 1.0), 2),
+        "share_saved_by_differences": share_saved(code.adaptive, code.adaptive_positions + code.adaptive_levels),
+        "share_saved_by_quantising": share_saved(code.adaptive, code.adaptive_differences + float_levels),
+    }
 
 
 def share_saved(with_it, without):

@@ -52,7 +52,7 @@ def parse(data: bytes, name: str) -> "Model":
         raise ModelError(f"{name}: not a whole safetensors container ({error})") from error
     decoder = {field: take(tensors, f"decoder.{field}", types, name)
                for field, types in DECODER_TENSORS.items() if field != "coef" or "decoder.coef" in tensors}
-    basis = []
+    basis: list[Any] = []
     while len(basis) < MAX_BASIS_BLOCKS and f"decoder.basis.{len(basis)}" in tensors:
         basis.append(take(tensors, f"decoder.basis.{len(basis)}", WEIGHTS, name))
     encoder = {field: take(tensors, f"encoder.{field}", ("float16",), name) for field in ENCODER_TENSORS}

@@ -101,8 +101,9 @@ def to_model(options: argparse.Namespace) -> str:
     except (safetensors.SafetensorError, KeyError) as error:
         raise ModelError(f"{options.source}: not a safetensors file of float tensors ({error})") from error
     settings = five_layer.Settings(
-        options.patch, *options.transform, penalty=options.penalty, sparsity_lambda=options.sparsity_lambda,
-        active=options.active, provenance={"converter": "h5z_sae.convert", "data": options.frames},
+        options.patch, options.transform[0], options.transform[1], penalty=options.penalty,
+        sparsity_lambda=options.sparsity_lambda, active=options.active,
+        provenance={"converter": "h5z_sae.convert", "data": os.path.basename(options.frames)},
     )
     model = five_layer.from_state_dict(state, settings, read_frames(options.frames, options.patch))
     model_id = model.write(options.target)

@@ -178,8 +178,8 @@ def choose_output_bits(rows: Array, row_bits: Array, activation_bits: int, large
 def float_encoder(weights: dict[str, Array]) -> Encoder:
     """The encoder in binary16. `Model.check` finds what that cannot hold."""
     with np.errstate(over="ignore"):
-        layers = [weights[name].T.astype(np.float16) for name in STATE_NAMES[:4]]
-    return Encoder(*layers, direct=True)
+        first, first_bias, second, second_bias = (weights[name].T.astype(np.float16) for name in STATE_NAMES[:4])
+    return Encoder(first, first_bias, second, second_bias, direct=True)
 
 
 def no_priors(weights: dict[str, Array]) -> Priors:

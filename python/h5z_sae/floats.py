@@ -37,11 +37,12 @@ def encode(model: "Model", transformed: Array) -> Array:
     encoder = model.encoder
     layers = [array.astype(np.float32)
               for array in (encoder.input, encoder.input_bias, encoder.latent, encoder.latent_bias)]
-    basis, mean = (None, None) if encoder.direct else (model.float_basis(), float_mean(model))
+    basis = None if encoder.direct else model.float_basis()
+    mean = model.unfold(float_mean(model)[None])[0]
     blocks = [np.empty((0, model.n_latents), np.float32)]
     for start in range(0, len(transformed), BATCH):
         x = transformed[start:start + BATCH]
-        y = x if basis is None else coordinates(model, x - model.unfold(mean[None])[0], basis)
+        y = x if basis is None else coordinates(model, x - mean, basis)
         h = np.maximum(y @ layers[0] + layers[1], 0)
         z = np.maximum(h @ layers[2] + layers[3], 0)
         blocks.append(keep_largest(z, model.active) if model.penalty == "z" and model.active else z)
@@ -63,7 +64,7 @@ def coordinates(model: "Model", centred: Array, basis: Array) -> Array:
 
 
 def project(model: "Model", residual: Array) -> Array:
-    """Linear coefficients of what a reconstruction leaves (B × n): B × K, least squares as far as rows are orthogonal."""
+    """Linear coefficients of what a reconstruction leaves: B × n to B × K. Least squares if rows are orthogonal."""
     basis = model.float_basis()
     norms = np.square(model.unfold(basis)).sum(axis=1)
     return coordinates(model, residual, basis) / np.where(norms > 0, norms, np.inf)

@@ -8,7 +8,7 @@ def random_state(sizes, rng):
     """He-initialised weights (outputs × inputs) and zero biases of Linear layers."""
     names = ("encoder.0", "encoder.2", "decoder.0", "decoder.2")
     state = {}
-    for name, inputs, outputs in zip(names, sizes, sizes[1:]):
+    for name, inputs, outputs in zip(names, sizes[:-1], sizes[1:], strict=True):
         state[f"{name}.weight"] = rng.normal(0, np.sqrt(2 / inputs), (outputs, inputs)).astype(np.float32)
         state[f"{name}.bias"] = np.zeros(outputs, np.float32)
     return state

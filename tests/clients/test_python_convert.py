@@ -118,8 +118,10 @@ def test_penalty_grad_can_be_converted(network, textures, tmp_path):
     model.write(tmp_path / "grad.sae")
     assert "penalty: grad" in tools.sae("info", tmp_path / "grad.sae").stdout
     step_log2 = model.decoder.latent_frac_bits
-    exact = model.decode_levels(model.quantize(model.encode(textures[1800:]), step_log2, 0.5), step_log2) / 2.0**30
-    assert np.abs(exact.reshape(200, -1) - numpy_net.forward(network, textures[1800:].reshape(200, -1))[-1]).max() < 1e-2
+    levels = model.quantize(model.encode(textures[1800:]), step_log2, 0.5)
+    exact = model.decode_levels(levels, step_log2).reshape(200, -1) / 2.0**30
+    expected = numpy_net.forward(network, textures[1800:].reshape(200, -1))[-1]
+    assert np.abs(exact - expected).max() < 1e-2
 
 
 def test_errors_name_the_tensor_and_what_is_expected(network, textures):
