@@ -47,8 +47,8 @@ class Norms:
 def norms_of(frames):
     """Norms of a block of frames, in f64."""
     x = frames.reshape(len(frames), -1)
-    wide = x.astype(np.float64)
-    return Norms(wide.sum(axis=1), np.sqrt(np.square(wide).sum(axis=1)), np.count_nonzero(x, axis=1))
+    squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
+    return Norms(x.sum(axis=1, dtype=np.float64), np.sqrt(squares), np.count_nonzero(x, axis=1))
 
 
 def frame_norms(path):

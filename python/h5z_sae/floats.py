@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 # Patches worked on together.
-BATCH = 1024
+BATCH = 512
 LARGEST_LEVEL = (1 << 24) - 1
 
 Array = np.ndarray[Any, Any]
@@ -39,14 +39,14 @@ def encode(model: "Model", transformed: Array) -> Array:
               for array in (encoder.input, encoder.input_bias, encoder.latent, encoder.latent_bias)]
     basis = None if encoder.direct else model.float_basis()
     mean = model.unfold(float_mean(model)[None])[0]
-    blocks = [np.empty((0, model.n_latents), np.float32)]
+    out = np.empty((len(transformed), model.n_latents), np.float32)
     for start in range(0, len(transformed), BATCH):
         x = transformed[start:start + BATCH]
         y = x if basis is None else coordinates(model, x - mean, basis)
         h = np.maximum(y @ layers[0] + layers[1], 0)
         z = np.maximum(h @ layers[2] + layers[3], 0)
-        blocks.append(keep_largest(z, model.active) if model.penalty == "z" and model.active else z)
-    return np.concatenate(blocks)
+        out[start:start + BATCH] = keep_largest(z, model.active) if model.penalty == "z" and model.active else z
+    return out
 
 
 def float_mean(model: "Model") -> Array:
@@ -92,15 +92,17 @@ def quantize(latents: Array, step_log2: int, dead_zone: float, running: bool, la
     if not running:
         levels = np.where(np.abs(wanted) < np.float32(dead_zone), 0, round_half_away(wanted))
         return np.clip(levels, -LARGEST_LEVEL, LARGEST_LEVEL).astype(np.int32)
-    levels = np.zeros(wanted.shape, np.int32)
-    reached = np.zeros(len(wanted), np.int64)
-    for index in range(wanted.shape[1]):
-        distance = wanted[:, index] - reached.astype(np.float32)
-        level = np.where(np.abs(distance) < np.float32(dead_zone), 0, round_half_away(distance)).astype(np.int64)
-        level = np.clip(np.clip(level + reached, -most, most) - reached, -LARGEST_LEVEL, LARGEST_LEVEL)
-        levels[:, index] = level
-        reached += level
-    return levels
+    # One row for each latent, so that what is done for all patches at once lies together in memory.
+    columns = np.ascontiguousarray(wanted.T)
+    levels = np.zeros(columns.shape, np.int32)
+    reached = np.zeros(len(wanted), np.int32)
+    for level, target in zip(levels, columns, strict=True):
+        distance = target - reached.astype(np.float32)
+        far = np.flatnonzero(np.abs(distance) >= np.float32(dead_zone))
+        new = np.clip(round_half_away(distance[far]).astype(np.int32) + reached[far], -most, most)
+        level[far] = np.clip(new - reached[far], -LARGEST_LEVEL, LARGEST_LEVEL)
+        reached[far] += level[far]
+    return np.ascontiguousarray(levels.T)
 
 
 def round_half_away(x: Array) -> Array:
@@ -114,12 +116,14 @@ def decode(model: "Model", latents: Array) -> Array:
     weights, bias = hidden_layer(model)
     basis, mean = model.float_basis(), float_mean(model)
     coef, coef_bias = coefficient_layer(model)
-    blocks = [np.empty((0, model.n_values), np.float32)]
+    out = np.empty((len(latents), model.n_values), np.float32)
     for start in range(0, len(latents), BATCH):
         h = np.maximum(latents[start:start + BATCH] @ weights + bias, 0)
         c = (h if coef is None else h @ coef) + coef_bias
-        blocks.append(model.unfold(c @ basis + mean))
-    return np.concatenate(blocks)
+        rows = out[start:start + BATCH]
+        rows[:, : model.n_stored] = c @ basis + mean
+        rows[:, model.n_stored:] = rows[:, : model.n_values - model.n_stored][:, ::-1]
+    return out
 
 
 def hidden_frac_bits(model: "Model") -> Array:

@@ -8,7 +8,7 @@ import pytest
 
 import tools
 
-sys.path.insert(0, str(tools.ROOT / "benches" / "paper"))
+sys.path[:0] = [str(tools.ROOT / "benches" / "paper"), str(tools.ROOT / "benches")]
 import lengths  # noqa: E402
 
 SOME_LEVELS = np.array([[0, 2, 0, -1, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 3]])
@@ -69,3 +69,14 @@ def test_adaptive_lengths_exceed_fitted_ones_by_little():
     entropy = 2000 * 64 * -(0.1 * math.log2(0.1) + 0.9 * math.log2(0.9))
     assert code.fire_positions == pytest.approx(entropy, rel=0.01)
     assert code.adaptive_differences > 0.99 * entropy
+
+
+def test_neighbours_vote_and_the_nearest_breaks_ties():
+    import neighbours
+
+    training = np.array([[0.0], [1.0], [1.1], [5.0], [5.2], [5.3], [9.0]])
+    classes = np.array([0, 1, 1, 2, 2, 2, 0])
+    test, expected = np.array([[0.1], [5.1], [1.2]]), np.array([0, 2, 1])
+    # Of 0.1's five neighbours two are of class 1 and two of class 2, none of which is the nearest.
+    assert neighbours.classify(training, test, classes, expected) == {1: 1.0, 5: pytest.approx(2 / 3)}
+    assert neighbours.classify(training[:5], test[1:], classes[:5], expected[1:])[5] == 1.0
