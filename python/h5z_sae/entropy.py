@@ -23,6 +23,11 @@ class BodyReader:
         self.range = (1 << 64) - 1
         self.value = int.from_bytes(body[:8].ljust(8, b"\0"), "big")
 
+    @property
+    def is_overrun(self) -> bool:
+        """More was consumed than an encoder may leave away."""
+        return self.at > len(self.body) + 16
+
     def decide(self, p1: int) -> int:
         """One decision that is 1 with probability p1 / 65536."""
         split = (self.range >> 16) * p1

@@ -122,6 +122,9 @@ def read_chunk(stream: bytes, model: "Model") -> Chunk:
         for index in range(n_patches):
             left = frame[-1] if index % across else None
             frame.append(reader.patch(left, before[index]))
+            if reader.body.is_overrun:
+                n_bytes = len(parameters.header_body)
+                raise ModelError(f"stream: {n_bytes} bytes of headers end in frame {len(patches) // n_patches}")
         before = list(frame)
         patches += frame
     return Chunk(model, parameters, patches)
@@ -159,7 +162,7 @@ class ByteReader:
 
 
 def read_parameters(stream: bytes) -> Parameters:
-    """Header and parameters of a coded stream; its checksums are left to the filter."""
+    """Header and parameters of a coded stream; what its checksums say is left to the filter."""
     reader = ByteReader(stream)
     if reader.take(4) != b"\x89SAE" or reader.integer(1) != 0:
         raise ModelError("stream: not of h5z-sae, or of another version")
@@ -167,9 +170,14 @@ def read_parameters(stream: bytes) -> Parameters:
     if payload & 127 != 2:
         raise ModelError(f"stream: payload of kind {payload & 127} has no patches, 2 (coded) expected")
     reader.take((8 if bound_kind in (1, 2) else 0) + 4 + (8 if payload & 128 else 0) + 4)
-    shape = tuple(reader.varint() for _ in range(reader.integer(1)))
-    reader.varint()
+    rank = reader.integer(1)
+    shape = tuple(reader.varint() for _ in range(rank))
+    if not 1 <= rank <= 32 or not all(1 <= length < 1 << 32 for length in shape):
+        raise ModelError(f"stream: dimensions {list(shape)}: 1 to 32 of 1 to 2^32 - 1 allowed")
+    payload_bytes = reader.varint()
     reader.take(4)
+    if payload_bytes != len(stream) - reader.at:
+        raise ModelError(f"stream: payload of {len(stream) - reader.at} bytes, {payload_bytes} announced")
     return read_payload(reader, shape, 1 << (element >> 2 & 3))
 
 
@@ -184,6 +192,8 @@ def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int)
     patch = (min(64, rows), min(64, cols)) if rows > 1 else (1, min(4096, cols))
     if not flags & 32:
         patch = (reader.varint(), reader.varint())
+        if not (1 <= patch[0] <= rows and 1 <= patch[1] <= cols):
+            raise ModelError(f"stream: patches of {patch[0]} x {patch[1]} in frames of {rows} x {cols}")
     if flags & 2 and not flags & 64:
         reader.svarint(), reader.svarint()
     if flags & 1:

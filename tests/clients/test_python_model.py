@@ -155,3 +155,21 @@ def test_rejects_what_is_no_model(builtin):
 def test_lambda_is_written_as_rust_writes_it():
     for value, text in [(1e-6, "1e-6"), (0.00001, "0.00001"), (3.5e-5, "0.000035"), (0.1, "0.1"), (1e20, "1e20")]:
         assert container.json_text(value) == text
+
+
+def test_rejects_streams_that_are_cut_or_changed(builtin, frames, write, tmp_path):
+    packed = tmp_path / "packed.h5"
+    tools.sae("repack", write("plain.h5", frames), packed, "--none")
+    data = tools.stored_chunks(packed)[0]
+    for end in (*range(60), len(data) - 1):
+        with pytest.raises(ModelError):
+            stream.read_chunk(data[:end], builtin)
+    for at, byte in [(0, 0x88), (4, 1), (7, 1)]:
+        with pytest.raises(ModelError):
+            stream.read_chunk(data[:at] + bytes([byte]) + data[at + 1:], builtin)
+    # Beyond the fields a change makes other levels, or an end that comes too early: never another kind of error.
+    for at in range(60, len(data), 97):
+        try:
+            stream.read_chunk(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:], builtin)
+        except ModelError:
+            pass
