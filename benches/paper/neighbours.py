@@ -23,7 +23,7 @@ def measure(folder, threads, quick, has_digits):
     rows = []
     if has_digits:
         rows += digits_rows(folder, threads, quick)
-    return rows + family_rows(folder, threads, quick)
+    return rows + family_rows(folder, quick)
 
 
 def digits_rows(folder, threads, quick):
@@ -49,9 +49,8 @@ def digits_rows(folder, threads, quick):
     return rows
 
 
-def family_rows(folder, threads, quick):
-    """Simulated frames of eight particle families: the built-in model, which was trained on other such frames, and a
-    net of penalty ∇z."""
+def family_rows(folder, quick):
+    """Simulated frames of eight particle families: the built-in model, which was trained on other such frames."""
     sizes = (400, 200) if quick else (16_000, 4000)
     parts = []
     for n_frames, seed in zip(sizes, BROAD_SEEDS, strict=True):
@@ -59,12 +58,7 @@ def family_rows(folder, threads, quick):
             parts += [file["frames"][...], file["family"][...]]
     split = Split("families", *parts)
     rows = split.rows("pixels", "", split.training, split.test)
-    rows += split.latent_rows("built-in", Model.read(common.ROOT / "models" / "builtin.sae"))
-    if quick:
-        return rows
-    net = nets.Net("families-grad", "grad", 1e-2, 0, 20)
-    path = data.synthesize(folder, "broad", sizes[0], BROAD_SEEDS[0])
-    return rows + split.latent_rows(net.name, Model.read(nets.train(net, path, folder, threads)[0]))
+    return rows + split.latent_rows("built-in", Model.read(common.ROOT / "models" / "builtin.sae"))
 
 
 class Split:

@@ -69,7 +69,6 @@ FULL = [
     Net("z-18", "z", 1e-6, 18, 60, hidden=512, more=COMMON),
     Net("z-18-wide", "z", 1e-6, 18, 5, latents=8192, more=COMMON),
     *sweep("z", "z-free", (1e-2, 3e-2, 1e-1), 8),
-    Net("z-long", "z", 2e-2, 0, 40, hidden=512, more=COMMON),
     *sweep("grad", "grad", (1e-2, 3e-2, 1e-1), 8),
     Net("grad-long", "grad", 5e-2, 0, 40, hidden=512, more=COMMON),
 ]
