@@ -72,12 +72,11 @@ def measure_nets(options, sizes, chosen):
     """Trains and measures; a list of measure.Result in the order of the sweep."""
     training = data.synthesize(options.work, "narrow", sizes.n_training, nets.TRAINING_SEED, sizes.pixels)
     test = data.synthesize(options.work, "narrow", sizes.n_test, nets.TEST_SEED, sizes.pixels)
-    norms = data.frame_norms(test)
     results = []
     for net in chosen:
         started = time.perf_counter()
         trained = nets.train(net, training, options.work, options.threads)
-        result = measure.measure(net, trained, test, norms, sizes)
+        result = measure.measure(net, trained, test, sizes)
         results.append(result)
         report(result.row, time.perf_counter() - started)
     return results

@@ -1,5 +1,6 @@
 """Simulated frames: made once, read in blocks."""
 import dataclasses
+import functools
 import sys
 
 import h5py
@@ -51,8 +52,9 @@ def norms_of(frames):
     return Norms(x.sum(axis=1, dtype=np.float64), np.sqrt(squares), np.count_nonzero(x, axis=1))
 
 
+@functools.cache
 def frame_norms(path):
-    """Norms of all frames of a file."""
+    """Norms of all frames of a file; read once, and only where a net is measured anew."""
     parts = [norms_of(frames) for _, frames in blocks(path)]
     return Norms(*(np.concatenate([getattr(part, field.name) for part in parts])
                    for field in dataclasses.fields(Norms)))

@@ -32,21 +32,21 @@ class Result:
     test_path: object
 
 
-def measure(net, trained, test, norms, sizes):
+def measure(net, trained, test, sizes):
     """Everything about one net; kept beside the model, and taken from there where model and frames are the same.
     `trained`: path of the model and the report of its training."""
     path, report = trained
     kept, key = path.with_suffix(".measured.json"), [report["id"], test.name, *dataclasses.astuple(sizes)]
     found = json.loads(kept.read_text()) if kept.exists() else {}
     if found.get("key") != key:
-        found = {"key": key, **measure_anew(net, path, report, test, norms, sizes)}
+        found = {"key": key, **measure_anew(net, path, report, test, sizes)}
         common.replace_text(kept, json.dumps(found))
     return Result(net, found["row"], found["steps"], found["histograms"], path, test)
 
 
-def measure_anew(net, path, report, test, norms, sizes):
+def measure_anew(net, path, report, test, sizes):
     """Row, steps and histograms of one net."""
-    model = Model.read(path)
+    model, norms = Model.read(path), data.frame_norms(test)
     errors, entries, other_counts = encode_all(model, test, model.none_step_log2)
     code = lengths.code_lengths(entries)
     row = {
