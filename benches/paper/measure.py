@@ -1,8 +1,9 @@
 """What a net makes of the test frames: errors under each normalisation, counts, code lengths, real bytes.
 
 Latents are computed by the float encoder of `h5z_sae.model`, quantised as the filter does for the bound *none* (its
-step, its dead zone of 0.6), and decoded in floats. How far that is from the integer decoder, and so from what a reader
-gets, shows in `repacked_squared_error`, which comes from a file.
+step, its dead zone of 0.6), and decoded in floats: d(e(x)) of the paper. What a reader gets of a file is in
+`repacked_mean_squared_error`; it is a little less, since the codec keeps values within the range of their chunk, and a
+network's small negative ones so become 0.
 """
 import dataclasses
 import json
