@@ -54,7 +54,8 @@ def tiny(name, penalty, sparsity_lambda, active):
 
 QUICK = [tiny("z-8", "z", 1e-6, 8), tiny("z-free", "z", 1e-2, 0), tiny("grad", "grad", 1e-2, 0)]
 
-# Batches of 200: at equal passes, on 25 000 frames, they left 0.018 of squared error where 500 left 0.030.
+# Batches of 200: at equal passes they left 0.016 of squared error where 500 left 0.027, and reviving dead latents
+# did not help (benches/record/2026-11-24-paper-batches.csv).
 COMMON = ("--batch", "200", "--held-out", "0.005")
 
 
