@@ -18,6 +18,8 @@ pub(crate) struct NetworkPatch {
     pub(crate) has_latents: bool,
     /// Linear atoms are there.
     pub(crate) has_linear: bool,
+    /// Their step against that of the chunk, in quarters of an octave, upwards for finer ones; 0 without them.
+    pub(crate) linear_change: i32,
     /// Levels and steps.
     pub(crate) code: PatchCode,
 }
@@ -51,20 +53,23 @@ pub(crate) struct AtomRules {
     /// Step of the latents at scale 0, as in [`PatchCode`].
     pub(crate) latent_step_log2: i32,
     /// Step of the linear atoms at scale 0.
-    pub(crate) linear_step_log2: i32,
+    pub(crate) linear_step_quarters: i32,
     pub(crate) max_latent_step_log2: i32,
-    pub(crate) max_linear_step_log2: i32,
+    pub(crate) max_linear_step_quarters: i32,
 }
 
 impl AtomRules {
-    /// Steps of a patch of this scale: a patch twice as bright takes steps half as large, since the bound stays.
-    pub(crate) fn steps(&self, scale: i32) -> (u8, u8) {
-        let octaves = scale.div_euclid(8);
-        let at = |log2: i32, most: i32| log2.saturating_add(octaves).clamp(0, most) as u8;
-        (
-            at(self.latent_step_log2, self.max_latent_step_log2),
-            at(self.linear_step_log2, self.max_linear_step_log2),
-        )
+    /// Step of the latents of a patch of this scale: a patch twice as bright takes steps half as large, since the bound
+    /// stays.
+    pub(crate) fn latent_step_log2(&self, scale: i32) -> u8 {
+        let wanted = self.latent_step_log2.saturating_add(scale.div_euclid(8));
+        wanted.clamp(0, self.max_latent_step_log2) as u8
+    }
+
+    /// The same of its linear atoms, in quarters of an octave, `change` of them finer than the chunk's.
+    pub(crate) fn linear_step_quarters(&self, scale: i32, change: i32) -> u8 {
+        let wanted = self.linear_step_quarters.saturating_add(scale.div_euclid(2)).saturating_add(change);
+        wanted.clamp(0, self.max_linear_step_quarters) as u8
     }
 }
 
@@ -102,6 +107,7 @@ pub(crate) struct AtomCoder {
     previous_scale: i32,
     kinds: [AdaptiveBit; 8],
     previous_kinds: usize,
+    linear_changes: Vec<AdaptiveBit>,
     fire: Vec<AdaptiveBit>,
     signs: AdaptiveBit,
     levels: Vec<AdaptiveBit>,
@@ -122,6 +128,7 @@ impl AtomCoder {
             previous_scale: 0,
             kinds: [AdaptiveBit::EVEN; 8],
             previous_kinds: 0,
+            linear_changes: vec![AdaptiveBit::EVEN; N_CLASSES],
             fire: fire.collect(),
             signs: AdaptiveBit::EVEN,
             levels: level_table(0..N_MAGNITUDES as i32),
@@ -189,19 +196,23 @@ impl AtomCoder {
         let has_latents = kinds[0].code(coder, patch.is_some_and(|patch| patch.has_latents));
         let has_linear = kinds[1].code(coder, patch.is_some_and(|patch| patch.has_linear));
         self.previous_kinds = usize::from(has_latents) | usize::from(has_linear) << 1;
-        let (latent_step_log2, linear_step_log2) = rules.steps(scale);
-        let mut code = PatchCode { latent_step_log2, linear_step_log2, ..PatchCode::default() };
+        let latent_step_log2 = rules.latent_step_log2(scale);
+        let mut code = PatchCode { latent_step_log2, ..PatchCode::default() };
+        let mut linear_change = 0;
         if has_latents {
             let levels = patch.map_or(&[][..], |patch| &patch.code.latents);
             code.latents = self.code_latents(coder, rules, levels, i32::from(latent_step_log2));
         }
         if has_linear {
+            let wanted = patch.map_or(0, |patch| i64::from(patch.linear_change));
+            linear_change = clamped(code_signed(coder, &mut self.linear_changes, wanted));
+            code.linear_step_quarters = rules.linear_step_quarters(scale, linear_change);
             let levels = patch.map_or(&[][..], |patch| &patch.code.linear);
             let sizes =
                 if has_latents { &rules.priors.linear_scale } else { &rules.priors.linear_only_scale };
-            code.linear = self.code_linear(coder, sizes, levels, i32::from(linear_step_log2));
+            code.linear = self.code_linear(coder, sizes, levels, code.linear_step_quarters.into());
         }
-        NetworkPatch { scale, has_latents, has_linear, code }
+        NetworkPatch { scale, has_latents, has_linear, linear_change, code }
     }
 
     fn code_latents<C: BitCoder>(
@@ -232,7 +243,7 @@ impl AtomCoder {
         coder: &mut C,
         sizes: &[i8],
         levels: &[(u32, i32)],
-        step_log2: i32,
+        step_quarters: i32,
     ) -> Vec<(u32, i32)> {
         let mut wanted = levels.iter().copied().peekable();
         let mut coded = Vec::with_capacity(levels.len());
@@ -241,7 +252,7 @@ impl AtomCoder {
         let mut sum = 0;
         for (atom, &scale) in sizes.iter().enumerate() {
             let level = wanted.next_if(|&(index, _)| index as usize == atom).map_or(0, |(_, level)| level);
-            let Some(size) = linear_size(scale, step_log2) else { continue };
+            let Some(size) = linear_size(scale, step_quarters) else { continue };
             let activity = linear_activity(sum);
             let context = (size - LINEAR_SIZES.start()) as usize;
             let nonzero = &mut self.linear_nonzero[context * N_LINEAR_ACTIVITY + activity];
@@ -262,9 +273,22 @@ impl AtomCoder {
 
 /// Expected size of a linear atom in half octaves of its step; `None` where it is so far below the step that it is
 /// not coded at all.
-pub(crate) fn linear_size(scale: i8, step_log2: i32) -> Option<i32> {
-    let size = (i32::from(scale) + 4 * step_log2).div_euclid(2);
+pub(crate) fn linear_size(scale: i8, step_quarters: i32) -> Option<i32> {
+    let size = (i32::from(scale) + step_quarters).div_euclid(2);
     (size >= *LINEAR_SIZES.start()).then(|| size.min(*LINEAR_SIZES.end()))
+}
+
+/// Dead zone, in steps, of a linear atom: a level is worth its bits only if it lowers the squared error by more than
+/// they would elsewhere. At high rates a bit buys 2·ln 2·Δ²/12 of squared error; a level of 1 for a coefficient of x
+/// steps lowers it by (2x − 1)·Δ². Infinite where no level is coded.
+pub(crate) fn linear_dead_zone(scale: i8, step_quarters: i32) -> f32 {
+    /// ln 2 / 12.
+    const HALF_SLOPE: f32 = 0.057_762;
+    let Some(size) = linear_size(scale, step_quarters) else { return f32::INFINITY };
+    let nonzero = f32::from(NONZERO[(size - LINEAR_SIZES.start()) as usize]) / 65536.0;
+    // The sign takes a bit, and so does about the first decision on the magnitude.
+    let bits = 2.0 + ((1.0 - nonzero) / nonzero).log2();
+    (0.5 + HALF_SLOPE * bits).max(0.5)
 }
 
 /// A level over its expected size, in 1/16; sizes below a fifth of a step count as that.
@@ -304,6 +328,11 @@ fn code_level<C: BitCoder>(coder: &mut C, decisions: &mut [AdaptiveBit], level: 
     let magnitude = code_exp_golomb(coder, decisions, u64::from(level.unsigned_abs().saturating_sub(1)));
     let magnitude = (magnitude.min((1 << 24) - 2) + 1) as i32;
     if negative { -magnitude } else { magnitude }
+}
+
+/// The nearest i32.
+fn clamped(number: i64) -> i32 {
+    number.clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
 
 /// Codes a signed number below 2⁶² in magnitude.

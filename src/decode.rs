@@ -130,9 +130,9 @@ pub(crate) fn atom_rules(network: &NetworkRules, model: &Model) -> AtomRules {
         priors: model.spec().priors.clone(),
         penalty: model.spec().penalty,
         latent_step_log2: i32::from(network.latent_step_log2),
-        linear_step_log2: i32::from(network.linear_step_log2),
+        linear_step_quarters: i32::from(network.linear_step_quarters),
         max_latent_step_log2: i32::from(model.latent_frac_bits()),
-        max_linear_step_log2: i32::from(model.min_coef_frac_bits()),
+        max_linear_step_quarters: i32::from(model.max_linear_step_quarters()),
     }
 }
 

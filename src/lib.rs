@@ -67,6 +67,7 @@ mod entropy;
 mod error;
 mod frame;
 mod limits;
+mod octaves;
 mod options;
 mod patch;
 mod predict;

@@ -41,7 +41,7 @@ enum Verb {
     Info(info::Args),
     Repack(repack::Args),
     Synth(synth::Args),
-    Train(train::Args),
+    Train(Box<train::Args>),
     Unpack(unpack::Args),
     Verify(verify::Args),
 }

@@ -40,6 +40,20 @@ impl PendingFile {
         &self.part
     }
 
+    /// Writes the whole file, and gives it its name once it is on the disk: a crash leaves the old file or the new
+    /// one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = std::fs::File::create(&self.part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.at(self.destination.display())?;
+        self.finish()
+    }
+
     /// Gives the complete file its name, replacing one that was there.
     ///
     /// # Errors
@@ -80,5 +94,24 @@ pub fn print(text: &str) -> Result<(), CliError> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).at("stdout"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        PendingFile::try_new(&path).unwrap().write(b"old").unwrap();
+        let pending = PendingFile::try_new(&path).unwrap();
+        std::fs::write(pending.path(), b"half of the n").unwrap();
+        drop(pending);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        PendingFile::try_new(&path).unwrap().write(b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

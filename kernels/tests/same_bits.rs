@@ -65,7 +65,7 @@ fn sums_just_below_the_exact_limits_decode_alike() {
             let mut rng = TestRng::new(9);
             let codes: Vec<_> = (0..40)
                 .map(|step| PatchCode {
-                    linear_step_log2: step % 31,
+                    linear_step_quarters: step * 3 % 121,
                     linear: (0..64).map(|index| (index, levels[rng.count(0, 3)])).collect(),
                     ..PatchCode::default()
                 })

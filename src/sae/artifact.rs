@@ -13,9 +13,9 @@
 //! ```text
 //! decoder.hidden  [ℓ, m] I8 or I16        decoder.basis.0, .1, …  [rows, n′] I8 or I16 each, K rows together
 //! decoder.hidden_bias  [m] I32            decoder.mean  [n′] I64
-//! decoder.coef  [m, K] I8 or I16, absent where it is the identity
+//! decoder.coef  [m, K′] I8 or I16, K′ ≤ K, absent where it is the identity (K′ = K = m)
 //! decoder.coef_bias  [K] I32              decoder.coef_shift, decoder.coef_frac_bits  [K] U8
-//! encoder.input  [K, m] F16, [n, m] with direct_encoder           encoder.input_bias  [m] F16
+//! encoder.input  [K′, m] F16, [n, m] with direct_encoder           encoder.input_bias  [m] F16
 //! encoder.latent  [m, ℓ] F16              encoder.latent_bias  [ℓ] F16
 //! priors.fire  [ℓ] U16                    priors.weight_scale  [ℓ] I8
 //! priors.linear_scale, priors.linear_only_scale  [K] I8

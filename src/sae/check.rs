@@ -89,21 +89,26 @@ struct Sizes {
     n_hidden: usize,
     n_latents: usize,
     n_linear: usize,
+    /// K′.
+    n_coefs: usize,
 }
 
 impl Sizes {
     fn of(spec: &ModelSpec) -> Result<Self, Broken> {
         let decoder = &spec.decoder;
+        let n_linear = decoder.basis.iter().fold(0, |rows: usize, block| rows.saturating_add(block.rows));
         let sizes = Self {
             n_values: spec.patch.n_values(),
             n_stored: spec.n_stored(),
             n_hidden: decoder.hidden.cols,
             n_latents: decoder.hidden.rows,
-            n_linear: decoder.basis.iter().fold(0, |rows: usize, block| rows.saturating_add(block.rows)),
+            n_linear,
+            n_coefs: decoder.coef.as_ref().map_or(n_linear, |coef| coef.cols),
         };
         in_range("number of latents", sizes.n_latents as u64, 1, MAX_LAYER_WIDTH as u64)?;
         in_range("number of hidden units", sizes.n_hidden as u64, 1, MAX_LAYER_WIDTH as u64)?;
         in_range("number of basis rows", sizes.n_linear as u64, 1, MAX_LAYER_WIDTH as u64)?;
+        in_range("columns of decoder.coef", sizes.n_coefs as u64, 1, sizes.n_linear as u64)?;
         Ok(sizes)
     }
 }
@@ -152,7 +157,7 @@ fn check_decoder(decoder: &DecoderWeights, sizes: &Sizes) -> Result<(), Broken> 
     has_shape("decoder.hidden", &decoder.hidden, sizes.n_latents, sizes.n_hidden)?;
     has_len("decoder.hidden_bias", decoder.hidden_bias.len(), sizes.n_hidden)?;
     match &decoder.coef {
-        Some(coef) => has_shape("decoder.coef", coef, sizes.n_hidden, sizes.n_linear)?,
+        Some(coef) => has_shape("decoder.coef", coef, sizes.n_hidden, sizes.n_coefs)?,
         None if sizes.n_hidden == sizes.n_linear => {}
         None => {
             let (m, k) = (sizes.n_hidden, sizes.n_linear);
@@ -179,7 +184,7 @@ fn check_decoder(decoder: &DecoderWeights, sizes: &Sizes) -> Result<(), Broken> 
 }
 
 fn check_encoder(encoder: &EncoderWeights, sizes: &Sizes) -> Result<(), Broken> {
-    let n_inputs = if encoder.direct { sizes.n_values } else { sizes.n_linear };
+    let n_inputs = if encoder.direct { sizes.n_values } else { sizes.n_coefs };
     let layers = [
         ("encoder.input", &encoder.input, n_inputs.saturating_mul(sizes.n_hidden)),
         ("encoder.input_bias", &encoder.input_bias, sizes.n_hidden),

@@ -6,8 +6,10 @@
 //! 1  z[i] = level[i]·2^(latent_frac_bits − t), 0 where the code has no level; for Penalty::Grad the running sum
 //!    z[0] + … + z[i] of these. Every |z[i]| must be below 2²⁴.
 //! 2  h[j] = clamp((Σᵢ z[i]·hidden[i][j] + hidden_bias[j]) >>ᵣ hidden_shift, 0, 2^hidden_bits − 1)
-//! 3  b[k] = (Σⱼ h[j]·coef[j][k] + coef_bias[k]) >>ᵣ coef_shift[k]; without coef: (h[k] + coef_bias[k]) >>ᵣ coef_shift[k]
-//! 4  c[k] = clamp(b[k] + linear_level[k]·2^(coef_frac_bits[k] − u), −(2^coef_bits − 1), 2^coef_bits − 1)
+//! 3  b[k] = (Σⱼ h[j]·coef[j][k] + coef_bias[k]) >>ᵣ coef_shift[k], the sum being 0 beyond the columns of coef;
+//!    without coef: (h[k] + coef_bias[k]) >>ᵣ coef_shift[k]
+//! 4  c[k] = clamp(b[k] + a[k], −(2^coef_bits − 1), 2^coef_bits − 1),
+//!    a[k] = (linear_level[k]·Q[4·⌈u/4⌉ − u]·2^(coef_frac_bits[k] − ⌈u/4⌉)) >>ᵣ 30, Q[i] = 2^(i/4) in Q30
 //! 5  o[p] = Σₖ c[k]·basis[k][p] + mean[p]
 //! 6  v[p] = T⁻¹(o[p]); see `transform`. For a point-symmetric model v[n−1−p] = v[p].
 //! ```
@@ -22,6 +24,7 @@ use super::spec::{IntTensor, ModelSpec, Penalty};
 use super::transform::{InverseTransform, rounding_shift};
 use super::{Model, PatchCode};
 use crate::error::Error;
+use crate::octaves::quarter_octaves;
 
 /// |z| stays below this.
 pub(super) const LATENT_LIMIT: i64 = 1 << 24;
@@ -34,7 +37,7 @@ const LARGEST_BATCH: usize = 1 << 20;
 pub(super) struct ExactLayers {
     /// For `Penalty::Grad` the sums s of the module's description, ℓ × m; at most 2¹⁶·2¹⁵ = 2³¹ in magnitude.
     hidden_sums: Option<Vec<i32>>,
-    /// m × K.
+    /// m × K′.
     coef: Option<Weights>,
     /// K × n′.
     basis: Weights,
@@ -156,9 +159,9 @@ impl Model {
         let mut coefs = match &self.exact().coef {
             None => hidden,
             Some(weights) => {
-                let mut sums = vec![0; codes.len() * n_linear];
+                let mut sums = vec![0; codes.len() * weights.cols];
                 backend.integer_product(codes.len(), &hidden, weights, &mut sums);
-                sums
+                widen_rows(sums, weights.cols, n_linear)
             }
         };
         for (code, coefs) in codes.iter().zip(coefs.chunks_exact_mut(n_linear)) {
@@ -207,16 +210,20 @@ impl Model {
     /// Steps 3 (after its product) and 4 of one patch.
     fn finish_coefficients(&self, code: &PatchCode, coefs: &mut [i64]) -> Result<(), Error> {
         let decoder = &self.spec().decoder;
-        step_shift("linear", code.linear_step_log2, self.min_coef_frac_bits())?;
+        let (step, most) = (code.linear_step_quarters, self.max_linear_step_quarters());
+        if step > most {
+            return Err(Error::corrupt(format!(
+                "linear step 2^-({step}/4): the model allows 2^-({most}/4) and coarser"
+            )));
+        }
         check_indices("linear", &code.linear, self.n_linear())?;
         for ((coef, &bias), &shift) in coefs.iter_mut().zip(&decoder.coef_bias).zip(&decoder.coef_shift) {
             *coef = rounding_shift(*coef + i64::from(bias), shift);
         }
         for &(index, level) in &code.linear {
-            let shift = decoder.coef_frac_bits[index as usize] - code.linear_step_log2;
             let coef = &mut coefs[index as usize];
             // Saturation is far beyond the clamp, so the result is that of exact integers.
-            *coef = coef.saturating_add(i64::from(level).saturating_mul(1 << shift));
+            *coef = coef.saturating_add(linear_coef(level, step, decoder.coef_frac_bits[index as usize]));
         }
         let largest = (1 << decoder.coef_bits) - 1;
         coefs.iter_mut().for_each(|coef| *coef = (*coef).clamp(-largest, largest));
@@ -224,9 +231,31 @@ impl Model {
     }
 }
 
+/// Rows of `cols` numbers with zeros appended to each, up to `wanted`.
+fn widen_rows(rows: Vec<i64>, cols: usize, wanted: usize) -> Vec<i64> {
+    if cols == wanted {
+        return rows;
+    }
+    let mut wide = vec![0; rows.len() / cols * wanted];
+    for (wide, row) in wide.chunks_exact_mut(wanted).zip(rows.chunks_exact(cols)) {
+        wide[..cols].copy_from_slice(row);
+    }
+    wide
+}
+
 fn step_shift(kind: &str, step_log2: u8, frac_bits: u8) -> Result<u8, Error> {
     let message = || format!("{kind} step 2^-{step_log2}: the model allows 2^-{frac_bits} and coarser");
     frac_bits.checked_sub(step_log2).ok_or_else(|| Error::corrupt(message()))
+}
+
+/// a\[k\] of step 4; saturates.
+fn linear_coef(level: i32, step_quarters: u8, frac_bits: u8) -> i64 {
+    let octaves = step_quarters.div_ceil(4);
+    let in_q30 = i64::from(level) * i64::from(quarter_octaves(usize::from(4 * octaves - step_quarters)));
+    match frac_bits - octaves {
+        bits @ 0..30 => rounding_shift(in_q30, 30 - bits),
+        bits => in_q30.saturating_mul(1 << (bits - 30)),
+    }
 }
 
 /// Indices ascend and are below `len`; no level is 0.

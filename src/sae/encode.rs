@@ -74,8 +74,8 @@ impl Model {
         let (inputs, n_inputs) = if encoder.direct {
             (patches, self.n_values())
         } else {
-            coordinates = self.coordinates(backend, patches, &self.float().mean);
-            (coordinates.as_slice(), self.n_linear())
+            coordinates = self.coordinates(backend, patches, &self.float().mean, self.n_coefs());
+            (coordinates.as_slice(), self.n_coefs())
         };
         let mut hidden = vec![0.0; n_rows * n_hidden];
         backend.float_product((n_rows, n_inputs, n_hidden), inputs, &encoder.input, false, &mut hidden);
@@ -90,8 +90,8 @@ impl Model {
         latents
     }
 
-    /// (rows − mean)·basisᵀ: K for each row of n.
-    fn coordinates(&self, backend: &dyn Backend, rows: &[f32], mean: &[f32]) -> Vec<f32> {
+    /// (rows − mean)·basisᵀ for the first `n_wanted` rows of the basis: so many for each row of n.
+    fn coordinates(&self, backend: &dyn Backend, rows: &[f32], mean: &[f32], n_wanted: usize) -> Vec<f32> {
         let (n_values, n_stored) = (self.n_values(), self.spec().n_stored());
         let n_rows = rows.len() / n_values;
         let mut folded = Vec::with_capacity(n_rows * n_stored);
@@ -106,9 +106,9 @@ impl Model {
                 }
             }));
         }
-        let mut coordinates = vec![0.0; n_rows * self.n_linear()];
-        let shape = (n_rows, n_stored, self.n_linear());
-        backend.float_product(shape, &folded, &self.float().basis, true, &mut coordinates);
+        let mut coordinates = vec![0.0; n_rows * n_wanted];
+        let basis = &self.float().basis[..n_wanted * n_stored];
+        backend.float_product((n_rows, n_stored, n_wanted), &folded, basis, true, &mut coordinates);
         coordinates
     }
 
@@ -118,12 +118,49 @@ impl Model {
         let no_mean = vec![0.0; self.n_values()];
         let mut coefs = Vec::with_capacity(residual.len() / self.n_values() * self.n_linear());
         for residual in residual.chunks(self.batch_len() * self.n_values()) {
-            coefs.extend(self.coordinates(backend, residual, &no_mean));
+            coefs.extend(self.coordinates(backend, residual, &no_mean, self.n_linear()));
         }
         for row in coefs.chunks_exact_mut(self.n_linear()) {
             row.iter_mut().zip(&self.float().inverse_norms).for_each(|(coef, norm)| *coef *= norm);
         }
         coefs
+    }
+
+    /// Coordinates of patches in the basis: K for each row of n, such that mean + coordinates·basis is as near as may be.
+    /// Rows of the basis are rounded and so not quite orthogonal: what a projection misses is projected again.
+    pub(crate) fn least_squares(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
+        let batch = patches.chunks(self.batch_len() * self.n_values());
+        batch.flat_map(|patches| self.least_squares_batch(backend, patches)).collect()
+    }
+
+    fn least_squares_batch(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
+        let (n_values, n_stored, n_linear) = (self.n_values(), self.spec().n_stored(), self.n_linear());
+        let mean = &self.float().mean;
+        let centred: Vec<f32> = patches
+            .chunks_exact(n_values)
+            .flat_map(|patch| patch.iter().zip(mean).map(|(value, mean)| value - mean))
+            .collect();
+        let mut coordinates = self.project(backend, &centred);
+        let n_rows = patches.len() / n_values;
+        let mut rebuilt = vec![0.0; n_rows * n_stored];
+        let shape = (n_rows, n_linear, n_stored);
+        backend.float_product(shape, &coordinates, &self.float().basis, false, &mut rebuilt);
+        let mut missed = centred;
+        for (missed, rebuilt) in missed.chunks_exact_mut(n_values).zip(rebuilt.chunks_exact(n_stored)) {
+            for (p, missed) in missed.iter_mut().enumerate() {
+                *missed -= rebuilt[if p < n_stored { p } else { n_values - 1 - p }];
+            }
+        }
+        for (coordinate, change) in coordinates.iter_mut().zip(self.project(backend, &missed)) {
+            *coordinate += change;
+        }
+        coordinates
+    }
+
+    /// The largest level of a latent for the step 2^−`step_log2` (at most [`Model::latent_frac_bits`]).
+    pub(crate) fn most_latent_level(&self, step_log2: u8) -> i32 {
+        let shift = self.latent_frac_bits().saturating_sub(step_log2);
+        ((LATENT_LIMIT - 1) >> shift) as i32
     }
 
     /// Latent levels of one patch for the step 2^−`step_log2` (at most [`Model::latent_frac_bits`]), ready for a
@@ -133,8 +170,7 @@ impl Model {
     /// rounding). For `Penalty::Grad` the levels are steps of a running sum that follows the latents: a step is made
     /// where the sum is at least `dead_zone` steps away, so that errors do not add up.
     pub fn quantize_latents(&self, latents: &[f32], step_log2: u8, dead_zone: f32) -> Vec<(u32, i32)> {
-        let shift = self.latent_frac_bits().saturating_sub(step_log2);
-        let most = ((LATENT_LIMIT - 1) >> shift) as i32;
+        let most = self.most_latent_level(step_log2);
         let running = self.penalty() == Penalty::Grad;
         let scale = f32::from(step_log2).exp2();
         let mut sum = 0;
@@ -152,15 +188,20 @@ impl Model {
         levels
     }
 
-    /// Linear levels of one patch for the step 2^−`step_log2` (at most [`Model::min_coef_frac_bits`]).
+    /// Linear levels of one patch for the step 2^−(`step_quarters`/4) (at most [`Model::max_linear_step_quarters`]).
     ///
-    /// `coefs`: K values in real units, as [`Model::project`] gives them; `dead_zone` as for
-    /// [`Model::quantize_latents`].
-    pub fn quantize_linear(&self, coefs: &[f32], step_log2: u8, dead_zone: f32) -> Vec<(u32, i32)> {
-        let scale = f32::from(step_log2).exp2();
-        let level_of =
-            |&coef: &f32| dead_zone_level(coef * scale, dead_zone).clamp(-LARGEST_LEVEL, LARGEST_LEVEL);
-        let levels = coefs.iter().map(level_of);
+    /// `coefs`: K values in real units, as [`Model::project`] gives them. `dead_zone` of an atom as for
+    /// [`Model::quantize_latents`]; an atom for which it is infinite stays out.
+    pub fn quantize_linear(
+        &self,
+        coefs: &[f32],
+        step_quarters: u8,
+        dead_zone: impl Fn(usize) -> f32,
+    ) -> Vec<(u32, i32)> {
+        let scale = (f32::from(step_quarters) / 4.0).exp2();
+        let levels = coefs.iter().enumerate().map(|(atom, &coef)| {
+            dead_zone_level(coef * scale, dead_zone(atom)).clamp(-LARGEST_LEVEL, LARGEST_LEVEL)
+        });
         (0..).zip(levels).filter(|&(_, level)| level != 0).collect()
     }
 }
@@ -234,8 +275,8 @@ mod tests {
                 let difference = largest_difference(&model, code, &values);
                 assert!(difference < 0.01, "latents, {transform:?}, {penalty:?}: off by {difference}");
 
-                let linear = model.quantize_linear(&model.project(&ScalarBackend, &transformed), 12, 0.6);
-                let code = PatchCode { linear_step_log2: 12, linear, ..PatchCode::default() };
+                let linear = model.quantize_linear(&model.project(&ScalarBackend, &transformed), 50, |_| 0.6);
+                let code = PatchCode { linear_step_quarters: 50, linear, ..PatchCode::default() };
                 let difference = largest_difference(&model, code, &values);
                 assert!(difference < 0.01, "linear atoms, {transform:?}, {penalty:?}: off by {difference}");
             }
@@ -268,12 +309,12 @@ mod tests {
             let model = Model::parse(&random_spec(seed).to_bytes().unwrap()).unwrap();
             let mut rng = TestRng::new(seed);
             let mut huge = |len: usize| (0..len).map(|_| rng.unit() * 3e38).collect::<Vec<f32>>();
-            let (t, u) = (model.latent_frac_bits(), model.min_coef_frac_bits());
+            let (t, u) = (model.latent_frac_bits(), model.max_linear_step_quarters());
             let code = PatchCode {
                 latent_step_log2: t,
-                linear_step_log2: u,
+                linear_step_quarters: u,
                 latents: model.quantize_latents(&huge(model.n_latents()), t, 0.5),
-                linear: model.quantize_linear(&huge(model.n_linear()), u, 0.5),
+                linear: model.quantize_linear(&huge(model.n_linear()), u, |_| 0.5),
             };
             let mut out = vec![0; model.n_values()];
             model

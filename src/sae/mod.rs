@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod exp2_table;
 mod model;
+mod refine;
 mod settings;
 mod spec;
 #[cfg(any(test, feature = "testing"))]
@@ -21,6 +22,7 @@ pub mod testing;
 mod transform;
 
 pub use model::Model;
+pub(crate) use refine::ActiveLatents;
 pub use spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Priors, Transform};
 
 /// A model's name: the first 64 bits of its file's SHA-256, big-endian. 0 stands for "none".
@@ -39,8 +41,9 @@ impl std::fmt::Display for ModelId {
 pub struct PatchCode {
     /// log2 of the inverse latent step: a level of 1 is a latent of 2^−t. At most the model's `latent_frac_bits`.
     pub latent_step_log2: u8,
-    /// log2 of the inverse linear step: a level of 1 is a coefficient of 2^−u. At most every `coef_frac_bits`.
-    pub linear_step_log2: u8,
+    /// 4·log2 of the inverse linear step: a level of 1 is a coefficient of 2^−(u/4). At most four times the least of
+    /// `coef_frac_bits`.
+    pub linear_step_quarters: u8,
     /// (index below ℓ, level ≠ 0), indices ascending. For `Penalty::Grad` the levels of ∇z.
     pub latents: Vec<(u32, i32)>,
     /// (index below K, level ≠ 0), indices ascending.

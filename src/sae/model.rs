@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::decode::ExactLayers;
 use super::encode::FloatLayers;
+use super::refine::FloatDecoder;
 use super::{ModelId, ModelSpec, Penalty, Priors, Transform};
 use crate::array::PatchShape;
 use crate::error::{Error, ErrorKind};
@@ -17,14 +18,16 @@ const BUILTIN_FILE: &[u8] = include_bytes!("../../models/builtin.sae");
 ///
 /// Memory: a weight of the coefficient layer or of the basis takes the 1 or 2 bytes of the file, 2 bytes as a 16-bit
 /// integer and 4 or 8 bytes as the float in which its layer's sums are exact. With `Penalty::Grad` a weight of the
-/// hidden layer takes 4 bytes more. The encoder takes 4 bytes a weight, and 4 more for the basis once it is first
-/// used; a program that only decodes never pays these. A built-in model of 1 MB of basis so takes about 11 MB.
+/// hidden layer takes 4 bytes more. The encoder takes 4 bytes a weight, and 4 more for every weight of the decoder once
+/// it is first used; a program that only decodes never pays these. A built-in model of 1 MB of basis so takes about
+/// 13 MB.
 #[derive(Debug)]
 pub struct Model {
     id: ModelId,
     spec: ModelSpec,
     exact: ExactLayers,
     float: OnceLock<FloatLayers>,
+    float_decoder: OnceLock<FloatDecoder>,
 }
 
 impl Model {
@@ -36,7 +39,13 @@ impl Model {
         let spec = ModelSpec::parse(bytes)?;
         let exact =
             ExactLayers::of(&spec).map_err(|broken| Error::corrupt(format!("model file: {broken}")))?;
-        Ok(Arc::new(Self { id: ModelId::of_file(bytes), spec, exact, float: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            id: ModelId::of_file(bytes),
+            spec,
+            exact,
+            float: OnceLock::new(),
+            float_decoder: OnceLock::new(),
+        }))
     }
 
     /// The model that is part of this library.
@@ -87,14 +96,19 @@ impl Model {
         self.spec.decoder.coef_bias.len()
     }
 
+    /// K′: leading rows of the basis that the network's output and input use, at most K.
+    pub fn n_coefs(&self) -> usize {
+        self.spec.decoder.coef.as_ref().map_or(self.n_linear(), |coef| coef.cols)
+    }
+
     /// Largest `latent_step_log2` of a patch code.
     pub fn latent_frac_bits(&self) -> u8 {
         self.spec.decoder.latent_frac_bits
     }
 
-    /// Largest `linear_step_log2` of a patch code: the least of `coef_frac_bits`.
-    pub fn min_coef_frac_bits(&self) -> u8 {
-        self.spec.decoder.coef_frac_bits.iter().copied().min().unwrap_or(0)
+    /// Largest `linear_step_quarters` of a patch code: four times the least of `coef_frac_bits`.
+    pub fn max_linear_step_quarters(&self) -> u8 {
+        4 * self.spec.decoder.coef_frac_bits.iter().copied().min().unwrap_or(0)
     }
 
     /// What the levels of a patch code's latents are levels of.
@@ -119,6 +133,11 @@ impl Model {
     /// The encoder's layers, laid out at their first use.
     pub(super) fn float(&self) -> &FloatLayers {
         self.float.get_or_init(|| FloatLayers::of(&self.spec))
+    }
+
+    /// The decoder as encoders search with it, laid out at its first use.
+    pub(super) fn float_decoder(&self) -> &FloatDecoder {
+        self.float_decoder.get_or_init(|| FloatDecoder::of(&self.spec))
     }
 }
 

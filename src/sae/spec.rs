@@ -55,8 +55,8 @@ pub enum Penalty {
 /// ```text
 /// z[i]  = level[i] << (latent_frac_bits − t)                 running sum of these for Penalty::Grad
 /// h[j]  = clamp((Σᵢ z[i]·hidden[i][j] + hidden_bias[j]) >> hidden_shift, 0, 2^hidden_bits − 1)
-/// c[k]  = clamp((Σⱼ h[j]·coef[j][k] + coef_bias[k]) >> coef_shift[k]
-///               + (linear_level[k] << (coef_frac_bits[k] − u)), ± (2^coef_bits − 1))
+/// c[k]  = clamp((Σⱼ h[j]·coef[j][k] + coef_bias[k]) >> coef_shift[k]        the sum is 0 for k ≥ K′
+///               + linear_level[k]·2^(coef_frac_bits[k] − u/4), ± (2^coef_bits − 1))
 /// o[p]  = Σₖ c[k]·basis[k][p] + mean[p]                      in units of 2^−output_frac_bits
 /// v[p]  = T⁻¹(o[p]) in Q30, clamped to the range of i32
 /// ```
@@ -76,7 +76,8 @@ pub struct DecoderWeights {
     pub hidden_shift: u8,
     /// Width of the hidden activations, 1 to 20.
     pub hidden_bits: u8,
-    /// m × K; `None` where K = m and the matrix is the identity (a plain five-layer network).
+    /// m × K′ with K′ ≤ K: the network speaks through the first K′ rows of the basis, the others serve linear atoms
+    /// alone. `None` where K = m and the matrix is the identity (a plain five-layer network).
     pub coef: Option<IntTensor>,
     /// K.
     pub coef_bias: Vec<i32>,
@@ -95,13 +96,13 @@ pub struct DecoderWeights {
     pub output_frac_bits: u8,
 }
 
-/// The float layers that turn a patch into latents. y = (T(x) − mean)·basisᵀ has K entries, in real units and over
+/// The float layers that turn a patch into latents. y = (T(x) − mean)·basisᵀ has K′ entries, in real units and over
 /// all n values, so that a half stored basis of a point-symmetric model acts on T(x)\[p\] + T(x)\[n−1−p\]; then
 /// `z = relu(relu(y·input + input_bias)·latent + latent_bias)`, of which the `active` largest are kept.
 /// Stored as IEEE binary16; an encoder needs no exactness.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderWeights {
-    /// K × m, row-major; n × m with `direct`.
+    /// K′ × m, row-major, for the columns of [`DecoderWeights::coef`]; n × m with `direct`.
     pub input: Vec<f32>,
     /// m.
     pub input_bias: Vec<f32>,
@@ -109,7 +110,7 @@ pub struct EncoderWeights {
     pub latent: Vec<f32>,
     /// ℓ.
     pub latent_bias: Vec<f32>,
-    /// The first layer takes the n values T(x) themselves rather than their K basis coefficients.
+    /// The first layer takes the n values T(x) themselves rather than their first K′ basis coefficients.
     pub direct: bool,
 }
 

@@ -106,7 +106,8 @@ fn draw_spec(rng: &mut TestRng, patch: PatchShape, extreme: bool) -> ModelSpec {
     let decoder = draw_decoder(rng, patch, point_symmetric, n_latents, extreme);
     let (n_hidden, n_linear) = (decoder.hidden.cols, decoder.coef_bias.len());
     let direct = rng.one_in(3);
-    let n_inputs = if direct { patch.n_values() } else { n_linear };
+    let n_coefs = decoder.coef.as_ref().map_or(n_linear, |coef| coef.cols);
+    let n_inputs = if direct { patch.n_values() } else { n_coefs };
     let offset_q24 = rng.often_extreme(1, 1 << 24) as u32;
     let scales = |rng: &mut TestRng, len| (0..len).map(|_| rng.often_extreme(-128, 127) as i8).collect();
     ModelSpec {
@@ -171,7 +172,10 @@ fn draw_decoder(
         hidden_bias,
         hidden_shift: rng.often_extreme(0, 31) as u8,
         hidden_bits: rng.often_extreme(1, 20) as u8,
-        coef: with_coef.then(|| rng.weights(n_hidden, n_linear, extreme)),
+        coef: with_coef.then(|| {
+            let n_coefs = if rng.one_in(2) { n_linear } else { rng.count(1, n_linear) };
+            rng.weights(n_hidden, n_coefs, extreme)
+        }),
         coef_bias,
         coef_shift: (0..n_linear).map(|_| rng.often_extreme(0, 40) as u8).collect(),
         coef_frac_bits: (0..n_linear).map(|_| rng.often_extreme(0, 40) as u8).collect(),
@@ -205,7 +209,7 @@ fn draw_code(rng: &mut TestRng, spec: &ModelSpec) -> PatchCode {
     let least_frac_bits = spec.decoder.coef_frac_bits.iter().min().copied().unwrap_or(0);
     PatchCode {
         latent_step_log2,
-        linear_step_log2: rng.count(0, least_frac_bits.into()) as u8,
+        linear_step_quarters: rng.count(0, 4 * usize::from(least_frac_bits)) as u8,
         latents: draw_latents(rng, spec, ((1 << 24) - 1) >> (frac_bits - latent_step_log2)),
         linear: draw_linear(rng, spec.decoder.coef_frac_bits.len()),
     }

@@ -7,6 +7,7 @@ use crate::domain::{Domain, MAX_POSITION, Scale};
 use crate::error::Error;
 use crate::frame::{ESCAPE, FrameRules};
 use crate::limits::MAX_PATCH_EDGE;
+use crate::octaves::EIGHTH_OCTAVES;
 use crate::patch::{BLOCK, PatchGrid};
 use crate::symmetry::Centre;
 
@@ -28,13 +29,11 @@ pub(crate) struct NetworkRules {
     /// A value of 1 in Q30 at scale 0 is `mantissa · 2^(30 − shift)` positions; 2²⁹ to 2³⁰ − 1.
     pub(crate) mantissa: u32,
     pub(crate) shift: i8,
+    /// log2 of the inverse step.
     pub(crate) latent_step_log2: i8,
-    pub(crate) linear_step_log2: i8,
+    /// 4·log2 of the inverse step.
+    pub(crate) linear_step_quarters: i8,
 }
-
-/// 2^(i/8) in Q30, rounded.
-static EIGHTH_OCTAVES: [u32; 8] =
-    [1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188];
 
 impl NetworkRules {
     /// Integer multiplier and right shift (0 to 62) that take Q30 values of a patch of this scale to positions.
@@ -114,7 +113,11 @@ impl PayloadRules {
         }
         if let Some(network) = &self.network {
             out.extend_from_slice(&network.mantissa.to_le_bytes());
-            out.extend([network.shift as u8, network.latent_step_log2 as u8, network.linear_step_log2 as u8]);
+            out.extend([
+                network.shift as u8,
+                network.latent_step_log2 as u8,
+                network.linear_step_quarters as u8,
+            ]);
         }
         write_varint(&mut out, headers.len() as u64);
         out.extend_from_slice(headers);
@@ -248,6 +251,6 @@ fn parse_network(reader: &mut ByteReader) -> Result<NetworkRules, Error> {
         mantissa,
         shift: reader.u8()? as i8,
         latent_step_log2: reader.u8()? as i8,
-        linear_step_log2: reader.u8()? as i8,
+        linear_step_quarters: reader.u8()? as i8,
     })
 }

@@ -49,6 +49,10 @@ impl<S: FrameSource> FrameSource for Mirrored<S> {
     fn describe(&self) -> String {
         format!("{} with mirror images", self.source.describe())
     }
+
+    fn inputs(&self) -> Vec<(String, usize)> {
+        self.source.inputs().into_iter().map(|(name, n_patches)| (name, n_patches * N_IMAGES)).collect()
+    }
 }
 
 fn mirror(original: &[f32], patch: PatchShape, image: usize, out: &mut [f32]) {

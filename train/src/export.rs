@@ -6,7 +6,7 @@
 
 use h5z_sae::sae::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Transform};
 use h5z_sae::{Error, ErrorKind, PatchShape};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice, concatenate};
 
 use crate::code::SparseCode;
 use crate::network::{Atoms, Network};
@@ -23,6 +23,14 @@ pub enum Width {
 }
 
 impl Width {
+    /// 8 or 16.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::I8 => 8,
+            Self::I16 => 16,
+        }
+    }
+
     fn largest(self) -> f64 {
         match self {
             Self::I8 => f64::from(i8::MAX),
@@ -63,8 +71,8 @@ const OUTPUT_FRAC_BITS: i32 = 38;
 /// Sums of the basis layer stay below this with room for the mean: f64 holds them exactly.
 const LARGEST_SUM: f64 = (1u64 << 52) as f64;
 
-/// Writes the network, which works on components of the basis, as a model. `calibration`: components of some
-/// thousand training patches.
+/// Writes the network, which works on the leading components of the basis, as a model. `calibration`: all components
+/// of some thousand training patches.
 ///
 /// # Errors
 /// `InvalidArgument` if no patch of the calibration set has a code, or the weights fit no integer layout.
@@ -75,13 +83,15 @@ pub fn export(
     options: ExportOptions,
     meta: ExportMeta,
 ) -> Result<ModelSpec, Error> {
-    let network = with_useful_latents(network, calibration)?;
+    let leading = calibration.slice_axis(Axis(1), Slice::from(..network.n_components()));
+    let network = with_useful_latents(network, leading)?;
     let atoms = network.atoms();
-    let code = network.encode(calibration);
-    let none_step_log2 = choose_none_step(&network, &atoms, &code, calibration);
+    let code = network.encode(leading);
+    let none_step_log2 = choose_none_step(&network, &atoms, &code, leading);
     let priors = learn_priors(&network, &atoms, &code, calibration, none_step_log2);
     let decoder = integer_decoder(&network, &atoms, &code, basis, calibration, options)?;
     let n_latents = network.parameters.latent.nrows();
+    let encoder = float_encoder(&network, &basis.leading(network.n_components())?);
     Ok(ModelSpec {
         patch: meta.patch,
         point_symmetric: basis.folding.point_symmetric,
@@ -91,7 +101,7 @@ pub fn export(
         active: network.objective.active.min(n_latents) as u32,
         none_step_log2,
         decoder,
-        encoder: float_encoder(&network, basis),
+        encoder,
         priors,
         provenance: meta.provenance,
     })
@@ -161,12 +171,25 @@ struct Scales {
     hidden_sum: i32,
     /// Of the hidden activations.
     hidden: i32,
-    /// Of the coefficient weights, by column.
+    /// Of the coefficient weights, by column: K′.
     coef: Vec<i32>,
     /// Of the basis weights, by row.
     basis: Vec<i32>,
     output: i32,
     coef_bits: i32,
+}
+
+impl Scales {
+    /// From a sum of the coefficient layer to the coefficient; none where the sum is 0.
+    fn coef_shift(&self, k: usize) -> i32 {
+        self.coef.get(k).map_or(0, |weight| self.hidden + weight - (self.output - self.basis[k]))
+    }
+}
+
+/// Rows continued with zeros up to `n_cols` columns.
+fn widened(rows: Array2<f32>, n_cols: usize) -> Array2<f32> {
+    let zeros = Array2::zeros((rows.nrows(), n_cols - rows.ncols()));
+    concatenate![Axis(1), rows, zeros]
 }
 
 fn integer_decoder(
@@ -180,18 +203,18 @@ fn integer_decoder(
     let parameters = &network.parameters;
     let hidden = network.decode_hidden(code, atoms);
     let coefs = hidden.dot(&parameters.coef) + &parameters.coef_bias;
+    let coefs = widened(coefs, components.ncols());
     let rows = pixel_rows(basis);
     let unit_atoms = Atoms::new(&parameters.hidden, Penalty::Z).rows;
     let scales =
         choose_scales(network, &unit_atoms, &hidden, &largest_coefs(&coefs, components), &rows, options)?;
     let n_components = rows.nrows();
     let coef_frac_bits = (0..n_components).map(|k| scales.output - scales.basis[k]);
-    let coef_shift = coef_frac_bits
-        .clone()
-        .zip(&scales.coef)
-        .map(|(frac_bits, weight)| scales.hidden + weight - frac_bits);
-    let coef_bias =
-        (0..n_components).map(|k| scaled(parameters.coef_bias[k], scales.hidden + scales.coef[k]) as i32);
+    let coef_shift = (0..n_components).map(|k| scales.coef_shift(k));
+    let coef_bias = parameters.coef_bias.iter().zip(&scales.coef);
+    let mut coef_bias: Vec<i32> =
+        coef_bias.map(|(&bias, &weight)| scaled(bias, scales.hidden + weight) as i32).collect();
+    coef_bias.resize(n_components, 0);
     Ok(DecoderWeights {
         latent_frac_bits: LATENT_FRAC_BITS,
         hidden: quantize_rows(unit_atoms.view(), options.hidden_width, |_| {
@@ -205,7 +228,7 @@ fn integer_decoder(
         hidden_shift: (scales.hidden_sum - scales.hidden) as u8,
         hidden_bits: HIDDEN_BITS,
         coef: Some(quantize_columns(parameters.coef.view(), &scales.coef)),
-        coef_bias: coef_bias.collect(),
+        coef_bias,
         coef_shift: coef_shift.map(|shift| shift as u8).collect(),
         coef_frac_bits: coef_frac_bits.map(|bits| bits as u8).collect(),
         coef_bits: scales.coef_bits as u8,
@@ -280,7 +303,7 @@ fn choose_scales(
     let largest_hidden = hidden.iter().fold(0f32, |most, &value| most.max(value));
     let hidden_limit = f64::from(1u32 << HIDDEN_BITS) - 1.0;
     let hidden = fraction_bits(f64::from(largest_hidden) * HIDDEN_HEADROOM, hidden_limit).min(hidden_sum);
-    let coef: Vec<i32> = (0..rows.nrows())
+    let coef: Vec<i32> = (0..network.n_components())
         .map(|k| {
             let by_weights = fraction_bits(largest(parameters.coef.column(k)), Width::I16.largest());
             let by_bias = fraction_bits(f64::from(parameters.coef_bias[k].abs()), i32_limit) - hidden;
@@ -305,7 +328,7 @@ fn choose_output_scale(
     largest_coefs: &[f64],
     rows: &Array2<f32>,
 ) -> Result<(i32, i32), Error> {
-    let n_components = coef.len();
+    let n_components = basis.len();
     let column_sums: Vec<f64> = rows
         .columns()
         .into_iter()
@@ -322,7 +345,8 @@ fn choose_output_scale(
     let fits = |output: i32| -> Option<i32> {
         let shifts_fit = (0..n_components).all(|k| {
             let coef_frac_bits = output - basis[k];
-            (0..=40).contains(&coef_frac_bits) && (0..=40).contains(&(hidden + coef[k] - coef_frac_bits))
+            let shift = coef.get(k).map_or(0, |weight| hidden + weight - coef_frac_bits);
+            (0..=40).contains(&coef_frac_bits) && (0..=40).contains(&shift)
         });
         let most = (0..n_components)
             .map(|k| largest_coefs[k] * COEF_HEADROOM * f64::from(output - basis[k]).exp2())

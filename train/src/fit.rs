@@ -3,206 +3,251 @@
 use std::time::Instant;
 
 use h5z_sae::{Error, ErrorKind};
-use ndarray::{Array1, Array2, Axis};
-use rand::SeedableRng;
+use ndarray::{Array2, Axis};
+use rand::Rng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::early_stop::{Best, EarlyStop, steps_between};
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
-use crate::optimiser::{Adam, sum_shards};
-use crate::revival::{Activity, revive};
-use crate::schedule::{Budget, Schedule, TIMED_SHARE, TIMED_STEPS, annealed_active};
+use crate::optimiser::sum_shards;
+use crate::report::{Means, StepReport};
+use crate::revival::revive;
+use crate::schedule::{Schedule, annealed_active, annealed_rate_scale};
+use crate::state::FitState;
 
 /// How to train a network on components.
 #[derive(Clone, Copy, Debug)]
 pub struct FitOptions {
-    /// m.
-    pub hidden: usize,
-    /// ℓ.
-    pub latents: usize,
+    /// Sizes of the layers.
+    pub shape: NetworkShape,
     /// Loss.
     pub objective: Objective,
-    /// When to stop; a time counts from `started`.
-    pub budget: Budget,
+    /// All steps.
+    pub n_steps: usize,
     /// Patches of a batch.
     pub batch: usize,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Each step draws its limit on active latents between this and that of the objective, so that the largest
+    /// latents of a code are a good code by themselves; 0 keeps the limit.
+    pub active_least: usize,
     /// The limit on active latents starts at this multiple of its end; 1 keeps it.
     pub active_start: f64,
+    /// Share of the steps, at the end, in which the decoder learns from refined codes.
+    pub refined_share: f64,
     /// Most dead latents that are revived at a time; 0 leaves them dead.
     pub revived: usize,
     /// Of everything that is drawn.
     pub seed: u64,
     /// Shards of a batch, one for each thread. Results depend on it by rounding.
     pub threads: usize,
+    /// Whether to end once held-out patches stop getting smaller.
+    pub early_stop: Option<EarlyStop>,
 }
 
-/// What the loop tells while it runs: means over the steps since the last report.
-#[derive(Clone, Copy, Debug)]
-pub struct StepReport {
-    /// Steps done.
-    pub step: usize,
-    /// All steps, once known.
-    pub n_steps: Option<usize>,
-    /// Loss per patch.
-    pub loss: f64,
-    /// Squared error per patch, in the basis.
-    pub squared_error: f64,
-    /// Nonzero entries of a code.
-    pub nonzeros: f64,
-    /// Latents that fired.
-    pub latents_in_use: usize,
-}
+/// Follows the loop.
+pub trait Watch: Send {
+    /// Steps are done. `false` ends the training here.
+    fn step(&mut self, report: &StepReport) -> bool;
 
-/// Receives reports; returns `false` to end the training early.
-pub type Report<'a> = dyn FnMut(&StepReport) -> bool + Send + 'a;
+    /// Takes the state after the reported step, if it wants it.
+    ///
+    /// # Errors
+    /// If it cannot be kept; that ends the training.
+    fn state(&mut self, state: &FitState) -> Result<(), Error>;
+
+    /// Bytes of held-out patches, coded with this network.
+    ///
+    /// # Errors
+    /// Those of export and codec.
+    fn coded_bytes(&mut self, network: &Network<f32>, step: usize) -> Result<usize, Error>;
+}
 
 /// Steps between two reports.
 const REPORT_STEPS: usize = 20;
-/// Clip of the gradient's norm: far above that of a settled training, so that only a burst is cut.
-const CLIP_NORM: f32 = 10.0;
 /// Steps of warm-up.
 const WARM_UP_STEPS: usize = 300;
 /// Passes over the data between two revivals.
 const REVIVAL_EPOCHS: usize = 2;
 /// Share of training after which dead latents stay so: a new one needs time to settle.
 const REVIVAL_END: f64 = 0.6;
-/// Inputs are scaled by σ^−0.6: whitening in full drowns the network in what hardly matters, none hides it.
-const INPUT_WHITENING: f64 = 0.6;
+/// Where the scale of the rate begins: patches have a maximum of 1, and the first components are about as large.
+const FIRST_RATE_SCALE: f64 = 1.0;
 
 /// A training under way.
-struct Loop<'a> {
+pub(crate) struct Loop<'a> {
     components: &'a Array2<f32>,
     options: &'a FitOptions,
-    network: Network<f32>,
-    adam: Adam,
     /// One for each shard.
     gradients: Vec<Parameters<f32>>,
-    rng: ChaCha8Rng,
-    order: Vec<usize>,
-    next: usize,
+    state: FitState,
 }
 
 /// A trained network and how long its training was.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// The network.
+    /// The network; with early stopping, the one that coded held-out patches best.
     pub network: Network<f32>,
     /// Steps made.
     pub n_steps: usize,
+    /// Steps after which the network was what it is.
+    pub best_step: usize,
     /// Seconds for one pass over the data.
     pub epoch_seconds: f64,
 }
 
-/// Trains a network on components (patches × K) with the given variances. `started` is when the time budget began. Runs
-/// in the caller's thread pool.
+/// Trains a network on components (patches × K), from `state` on. Runs in the caller's thread pool.
 ///
 /// # Errors
-/// `InvalidArgument` if there are fewer patches than a batch has.
+/// `InvalidArgument` if there are fewer patches than a batch has; those of `watch`.
 pub fn fit(
     components: &Array2<f32>,
-    variances: &Array1<f64>,
+    state: FitState,
     options: &FitOptions,
-    started: Instant,
-    report: &mut Report,
+    watch: &mut dyn Watch,
 ) -> Result<Fitted, Error> {
     if components.nrows() < options.batch {
         let message =
             format!("{} training patches: fewer than a batch of {}", components.nrows(), options.batch);
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    Ok(Loop::new(components, variances, options).run(started, report))
+    Loop::new(components, state, options).run(watch)
 }
 
 impl<'a> Loop<'a> {
-    fn new(components: &'a Array2<f32>, variances: &Array1<f64>, options: &'a FitOptions) -> Self {
-        let shape =
-            NetworkShape { components: components.ncols(), hidden: options.hidden, latents: options.latents };
-        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let parameters = Parameters::random(shape, &mut rng);
-        let network =
-            Network { parameters, input_scale: input_scale(variances), objective: options.objective };
-        let gradients = vec![Parameters::zeros(shape); options.threads.max(1)];
-        let order: Vec<usize> = (0..components.nrows()).collect();
-        let next = order.len();
-        Self { components, options, network, adam: Adam::new(shape, CLIP_NORM), gradients, rng, order, next }
+    pub(crate) fn new(components: &'a Array2<f32>, state: FitState, options: &'a FitOptions) -> Self {
+        let gradients = vec![Parameters::zeros(options.shape); options.threads.max(1)];
+        Self { components, options, gradients, state }
     }
 
-    fn run(mut self, started: Instant, report: &mut Report) -> Fitted {
-        let steps_per_epoch = self.order.len() / self.options.batch;
-        let mut n_steps = match self.options.budget {
-            Budget::Epochs(epochs) => Some(((epochs * steps_per_epoch as f64).round() as usize).max(1)),
-            Budget::Time(_) => None,
-        };
-        let mut activity = Activity::new(self.options.latents);
+    fn run(mut self, watch: &mut dyn Watch) -> Result<Fitted, Error> {
         let mut means = Means::default();
-        let loop_started = Instant::now();
-        let mut step = 0;
-        while n_steps.is_none_or(|n_steps| step < n_steps) {
-            // Until the number of steps is known, only the warm-up matters.
-            let schedule = Schedule {
-                peak: self.options.learning_rate,
-                warm_up: WARM_UP_STEPS,
-                n_steps: n_steps.unwrap_or(WARM_UP_STEPS * 100),
-            };
-            self.network.objective.active = self.active(step, schedule.n_steps);
-            let stats = self.step(schedule.learning_rate(step));
-            step += 1;
-            activity.add(&stats.fired);
+        let (started, first) = (Instant::now(), self.state.step);
+        while !self.is_finished() {
+            let stats = self.advance();
             means.add(&stats, self.options.objective.sparsity_lambda);
-            if n_steps.is_none() {
-                n_steps = self.steps_within_budget(step, started, loop_started);
-            }
-            let may_revive = n_steps.is_some_and(|n_steps| (step as f64) < REVIVAL_END * n_steps as f64);
-            if step.is_multiple_of(REVIVAL_EPOCHS * steps_per_epoch) && may_revive {
-                self.revive(activity.take_dead());
-            }
-            let is_due = step.is_multiple_of(REPORT_STEPS) || n_steps == Some(step);
-            if is_due && !report(&means.take(step, n_steps)) {
-                break;
+            self.evaluate_if_due(watch)?;
+            let is_last = self.is_finished();
+            if is_last || self.state.step.is_multiple_of(REPORT_STEPS) {
+                // Sums start anew at each report: a state that is taken here needs none of them.
+                let go_on = watch.step(&means.take(self.state.step, self.options.n_steps, is_last));
+                watch.state(&self.state)?;
+                if !go_on {
+                    break;
+                }
             }
         }
-        let epoch_seconds = loop_started.elapsed().as_secs_f64() * steps_per_epoch as f64 / step as f64;
-        self.network.objective = self.options.objective;
-        Fitted { network: self.network, n_steps: step, epoch_seconds }
+        let n_steps = (self.state.step - first).max(1);
+        let epoch_seconds = started.elapsed().as_secs_f64() * self.steps_per_epoch() as f64 / n_steps as f64;
+        Ok(self.fitted(epoch_seconds))
+    }
+
+    fn fitted(self, epoch_seconds: f64) -> Fitted {
+        let FitState { mut network, best, step, .. } = self.state;
+        network.objective = self.options.objective;
+        let best_step = best.as_ref().map_or(step, |best| best.step);
+        if let Some(best) = best {
+            network.parameters = best.parameters;
+        }
+        Fitted { network, n_steps: step, best_step, epoch_seconds }
+    }
+
+    /// The network as it is.
+    pub(crate) fn network(&self) -> Network<f32> {
+        Network { objective: self.options.objective, ..self.state.network.clone() }
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.state.order.len() / self.options.batch
+    }
+
+    fn is_finished(&self) -> bool {
+        let patience = self.options.early_stop.map_or(usize::MAX, |stop| stop.patience);
+        let is_hopeless = self.state.best.as_ref().is_some_and(|best| best.n_since >= patience);
+        self.state.step >= self.options.n_steps || is_hopeless
+    }
+
+    /// Makes one step, and whatever is due after it.
+    pub(crate) fn advance(&mut self) -> BatchStats {
+        let (step, n_steps) = (self.state.step, self.options.n_steps);
+        let schedule = Schedule { peak: self.options.learning_rate, warm_up: WARM_UP_STEPS, n_steps };
+        let limit = self.active(step, n_steps);
+        self.state.network.objective.active = self.draw_active(limit);
+        self.state.network.objective.rate_scale = self.rate_scale(step, n_steps);
+        let stats = self.step(schedule.learning_rate(step), self.refines(step));
+        self.state.step += 1;
+        self.state.activity.add(&stats.fired);
+        let may_revive = (self.state.step as f64) < REVIVAL_END * n_steps as f64;
+        if self.state.step.is_multiple_of(REVIVAL_EPOCHS * self.steps_per_epoch()) && may_revive {
+            let dead = self.state.activity.take_dead();
+            self.revive(dead);
+        }
+        stats
+    }
+
+    fn evaluate_if_due(&mut self, watch: &mut dyn Watch) -> Result<(), Error> {
+        let step = self.state.step;
+        let interval = steps_between(self.options.n_steps, self.steps_per_epoch());
+        let is_due = step.is_multiple_of(interval) || step >= self.options.n_steps;
+        if self.options.early_stop.is_some() && is_due {
+            let network = self.network();
+            let coded_bytes = watch.coded_bytes(&network, step)?;
+            Best::update(&mut self.state.best, &network, (step, self.options.n_steps), coded_bytes);
+        }
+        Ok(())
     }
 
     fn active(&self, step: usize, n_steps: usize) -> usize {
         let options = self.options;
-        annealed_active(options.objective.active, options.active_start, options.latents, step, n_steps)
+        annealed_active(options.objective.active, options.active_start, options.shape.latents, step, n_steps)
     }
 
-    /// All steps that the time budget allows, once `step` of them have shown how long one takes.
-    fn steps_within_budget(&self, step: usize, started: Instant, loop_started: Instant) -> Option<usize> {
-        let Budget::Time(time) = self.options.budget else { return Some(step) };
-        let (elapsed, left) = (loop_started.elapsed().as_secs_f64(), time.saturating_sub(started.elapsed()));
-        let is_known = step >= TIMED_STEPS && elapsed >= TIMED_SHARE * time.as_secs_f64();
-        (is_known || left.is_zero()).then(|| step + (left.as_secs_f64() * step as f64 / elapsed) as usize)
+    /// A number of active latents, equally likely in each octave from `active_least` to `limit`.
+    fn draw_active(&mut self, limit: usize) -> usize {
+        let least = self.options.active_least;
+        if least == 0 || least >= limit {
+            return limit;
+        }
+        let octaves = self.state.rng.random::<f64>() * (limit as f64 / least as f64).log2();
+        (least as f64 * octaves.exp2()).round() as usize
+    }
+
+    /// c for a step: that of the objective is reached late. Far from the end everything is far off, and squared error
+    /// shows the way better.
+    fn rate_scale(&self, step: usize, n_steps: usize) -> f64 {
+        let last = self.options.objective.rate_scale;
+        if last == 0.0 { 0.0 } else { annealed_rate_scale(FIRST_RATE_SCALE, last, step, n_steps) }
+    }
+
+    fn refines(&self, step: usize) -> bool {
+        step as f64 >= (1.0 - self.options.refined_share) * self.options.n_steps as f64
     }
 
     /// The next batch, in a new order after every pass over the data.
     fn batch(&mut self) -> Array2<f32> {
-        if self.next + self.options.batch > self.order.len() {
-            self.order.shuffle(&mut self.rng);
-            self.next = 0;
+        if self.state.next + self.options.batch > self.state.order.len() {
+            self.state.order.shuffle(&mut self.state.rng);
+            self.state.next = 0;
         }
-        let rows = &self.order[self.next..self.next + self.options.batch];
-        self.next += self.options.batch;
+        let rows = &self.state.order[self.state.next..self.state.next + self.options.batch];
+        self.state.next += self.options.batch;
         self.components.select(Axis(0), rows)
     }
 
-    fn step(&mut self, learning_rate: f32) -> BatchStats {
+    fn step(&mut self, learning_rate: f32, refines: bool) -> BatchStats {
         let batch = self.batch();
-        let (network, atoms, batch_len) = (&self.network, self.network.atoms(), batch.nrows());
+        let (network, atoms, batch_len) = (&self.state.network, self.state.network.atoms(), batch.nrows());
         let shards = batch.axis_chunks_iter(Axis(0), batch_len.div_ceil(self.gradients.len()));
         let stats: Vec<BatchStats> = self
             .gradients
             .par_iter_mut()
             .zip(shards.into_par_iter())
             .map(|(gradient, rows)| {
-                let pass = network.forward(rows, &atoms);
+                let pass = match refines {
+                    true => network.forward_refined(rows, &atoms),
+                    false => network.forward(rows, &atoms),
+                };
                 gradient.clear();
                 network.backward(&pass, &atoms, batch_len, gradient);
                 network.stats(&pass)
@@ -210,58 +255,16 @@ impl<'a> Loop<'a> {
             .collect();
         sum_shards(&mut self.gradients[..stats.len()]);
         atoms.backward(&mut self.gradients[0].hidden);
-        self.adam.step(&mut self.network.parameters, &self.gradients[0], learning_rate);
+        self.state.adam.step(&mut self.state.network.parameters, &self.gradients[0], learning_rate);
         stats.into_iter().reduce(BatchStats::joined).expect("a batch has a shard")
     }
 
     fn revive(&mut self, mut dead: Vec<usize>) {
-        dead.shuffle(&mut self.rng);
+        dead.shuffle(&mut self.state.rng);
         dead.truncate(self.options.revived);
         if !dead.is_empty() {
             let batch = self.batch();
-            revive(&mut self.network, &mut self.adam, &dead, batch.view(), &mut self.rng);
-        }
-    }
-}
-
-/// σ^−0.6 of each component, such that the first one comes at unit variance.
-fn input_scale(variances: &Array1<f64>) -> Array1<f32> {
-    let first = variances[0].sqrt();
-    variances.mapv(|variance| ((first / variance.sqrt()).powf(INPUT_WHITENING) / first) as f32)
-}
-
-/// Sums since the last report.
-#[derive(Default)]
-struct Means {
-    n_patches: usize,
-    squared_error: f64,
-    penalty: f64,
-    n_entries: usize,
-    fired: Vec<u64>,
-}
-
-impl Means {
-    fn add(&mut self, stats: &BatchStats, sparsity_lambda: f64) {
-        self.n_patches += stats.n_patches;
-        self.squared_error += stats.squared_error;
-        self.penalty += sparsity_lambda * stats.l1;
-        self.n_entries += stats.n_entries;
-        self.fired.resize(stats.fired.len(), 0);
-        for (total, &count) in self.fired.iter_mut().zip(&stats.fired) {
-            *total += u64::from(count);
-        }
-    }
-
-    fn take(&mut self, step: usize, n_steps: Option<usize>) -> StepReport {
-        let sums = std::mem::take(self);
-        let per_patch = 1.0 / sums.n_patches as f64;
-        StepReport {
-            step,
-            n_steps,
-            loss: (sums.squared_error + sums.penalty) * per_patch,
-            squared_error: sums.squared_error * per_patch,
-            nonzeros: sums.n_entries as f64 * per_patch,
-            latents_in_use: sums.fired.iter().filter(|&&count| count > 0).count(),
+            revive(&mut self.state.network, &mut self.state.adam, &dead, batch.view(), &mut self.state.rng);
         }
     }
 }
@@ -270,6 +273,9 @@ impl Means {
 mod tests {
     use super::*;
     use h5z_sae::sae::Penalty;
+    use ndarray::Array1;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
 
     /// Components that two of eight directions make up, with positive weights: what a sparse code is for.
@@ -286,28 +292,58 @@ mod tests {
 
     fn options(penalty: Penalty) -> FitOptions {
         FitOptions {
-            hidden: 32,
-            latents: 48,
-            objective: Objective { active: 4, penalty, sparsity_lambda: 1e-6 },
-            budget: Budget::Epochs(60.0),
+            shape: NetworkShape { components: 6, hidden: 32, latents: 48 },
+            objective: Objective { active: 4, penalty, sparsity_lambda: 1e-6, rate_scale: 0.0 },
+            n_steps: 1200,
             batch: 100,
             learning_rate: 4e-3,
+            active_least: 0,
             active_start: 2.0,
+            refined_share: 0.5,
             revived: 4,
             seed: 1,
             threads: 2,
+            early_stop: None,
+        }
+    }
+
+    /// Remembers the last report, and keeps the state after the step at which it stops the training.
+    #[derive(Default)]
+    struct Record {
+        squared_error: f64,
+        stop_at: Option<usize>,
+        state: Option<FitState>,
+        coded_bytes: Vec<usize>,
+    }
+
+    impl Watch for Record {
+        fn step(&mut self, report: &StepReport) -> bool {
+            self.squared_error = report.squared_error;
+            self.stop_at.is_none_or(|stop_at| report.step < stop_at)
+        }
+
+        fn state(&mut self, state: &FitState) -> Result<(), Error> {
+            self.state = Some(state.clone());
+            Ok(())
+        }
+
+        fn coded_bytes(&mut self, _network: &Network<f32>, _step: usize) -> Result<usize, Error> {
+            Ok(self.coded_bytes.remove(0))
         }
     }
 
     fn train(options: &FitOptions) -> (f64, Fitted) {
         let components = sparse_components();
         let variances = components.var_axis(Axis(0), 0.0).mapv(f64::from);
-        let mut last = f64::NAN;
-        let fitted = fit(&components, &variances, options, Instant::now(), &mut |report| {
-            last = report.squared_error;
-            true
-        });
-        (last / variances.sum(), fitted.unwrap())
+        let mut record = Record::default();
+        let state = FitState::random(components.nrows(), &variances, options);
+        let fitted = fit(&components, state, options, &mut record).unwrap();
+        (record.squared_error / variances.sum(), fitted)
+    }
+
+    fn bits(fitted: &Fitted) -> Vec<Vec<u32>> {
+        let tensors = fitted.network.parameters.tensors();
+        tensors.map(|tensor| tensor.iter().map(|value| value.to_bits()).collect()).to_vec()
     }
 
     #[test]
@@ -321,29 +357,55 @@ mod tests {
 
     #[test]
     fn a_seed_and_thread_count_determine_every_bit() {
-        let short = FitOptions { budget: Budget::Epochs(5.0), ..options(Penalty::Z) };
-        let bits = |options: &FitOptions| {
-            let parameters = train(options).1.network.parameters;
-            parameters.tensors().map(|tensor| tensor.iter().map(|value| value.to_bits()).collect::<Vec<_>>())
-        };
-        assert_eq!(bits(&short), bits(&short));
-        assert_ne!(bits(&short), bits(&FitOptions { seed: 2, ..short }));
+        let short = FitOptions { n_steps: 100, ..options(Penalty::Z) };
+        let trained = |options: &FitOptions| bits(&train(options).1);
+        assert_eq!(trained(&short), trained(&short));
+        assert_ne!(trained(&short), trained(&FitOptions { seed: 2, ..short }));
     }
 
     #[test]
-    fn a_time_budget_becomes_a_number_of_steps() {
-        let time = std::time::Duration::from_secs(1);
-        let started = Instant::now();
-        let (_, fitted) = train(&FitOptions { budget: Budget::Time(time), ..options(Penalty::Z) });
-        assert!(fitted.n_steps > TIMED_STEPS);
-        assert!(started.elapsed() < 4 * time, "{:?} for a budget of {time:?}", started.elapsed());
+    fn goes_on_from_any_state_bit_for_bit() {
+        // Revivals come every 40 steps, and a pass over the data has 20.
+        let options = FitOptions { n_steps: 210, ..options(Penalty::Z) };
+        let whole = bits(&train(&options).1);
+        let components = sparse_components();
+        let variances = components.var_axis(Axis(0), 0.0).mapv(f64::from);
+        for stop_at in [20, 60, 140, 200] {
+            let mut record = Record { stop_at: Some(stop_at), ..Record::default() };
+            let state = FitState::random(components.nrows(), &variances, &options);
+            let part = fit(&components, state, &options, &mut record).unwrap();
+            assert_eq!(part.n_steps, stop_at);
+            let state = record.state.take().unwrap();
+            let rest = fit(&components, state, &options, &mut Record::default()).unwrap();
+            assert_eq!((rest.n_steps, bits(&rest)), (210, whole.clone()), "stopped at {stop_at}");
+        }
+    }
+
+    #[test]
+    fn stops_when_patience_is_over_and_keeps_the_best() {
+        let early_stop = Some(EarlyStop { patience: 2, bound: 1e-3 });
+        let options = FitOptions { early_stop, n_steps: 400, ..options(Penalty::Z) };
+        let components = sparse_components();
+        let variances = components.var_axis(Axis(0), 0.0).mapv(f64::from);
+        // Evaluations come every 20 steps; those of the first 100 are no failures.
+        let sizes = vec![90, 90, 90, 95, 90, 80, 85, 80, 70];
+        let mut record = Record { coded_bytes: sizes.clone(), ..Record::default() };
+        let state = FitState::random(components.nrows(), &variances, &options);
+        let fitted = fit(&components, state, &options, &mut record).unwrap();
+        assert_eq!((fitted.n_steps, fitted.best_step), (160, 120));
+        let mut until_best = Record { stop_at: Some(120), coded_bytes: sizes, ..Record::default() };
+        let state = FitState::random(components.nrows(), &variances, &options);
+        assert_eq!(bits(&fit(&components, state, &options, &mut until_best).unwrap()), bits(&fitted));
     }
 
     #[test]
     fn rejects_fewer_patches_than_a_batch() {
-        let error =
-            fit(&Array2::ones((7, 2)), &Array1::ones(2), &options(Penalty::Z), Instant::now(), &mut |_| true)
-                .unwrap_err();
+        let options = FitOptions {
+            shape: NetworkShape { components: 2, ..options(Penalty::Z).shape },
+            ..options(Penalty::Z)
+        };
+        let state = FitState::random(7, &Array1::ones(2), &options);
+        let error = fit(&Array2::ones((7, 2)), state, &options, &mut Record::default()).unwrap_err();
         assert!(error.to_string().contains("7 training patches"), "{error}");
     }
 }

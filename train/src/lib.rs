@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! FrameSource ─► loader ─► pca ─► components (patches × K) ─► fit: network, optimiser, schedule ─► export ─► ModelSpec
+//!                           ▲                                ▲      │ state
+//!                           └────────── import ◄── model     └── checkpoint
 //! ```
 //!
 //! Patches are read in blocks, once for the covariance and once to project them onto its K leading components; the
@@ -9,16 +11,32 @@
 #![deny(unsafe_code)]
 
 pub mod augment;
+pub mod census;
+pub mod checkpoint;
+pub mod checksum;
 pub mod code;
+pub mod early_stop;
 pub mod export;
 pub mod fit;
+pub mod import;
 pub mod loader;
+pub mod memory;
 pub mod metrics;
 pub mod network;
+pub mod observer;
 pub mod optimiser;
+pub mod options;
+pub mod outcome;
 pub mod pca;
+mod prepare;
 pub mod priors;
 pub mod real;
+pub mod refine;
+pub mod report;
 pub mod revival;
 pub mod schedule;
+pub mod state;
+mod tensor_file;
 pub mod trainer;
+pub mod trial;
+mod watcher;

@@ -22,6 +22,11 @@ pub trait FrameSource {
 
     /// Where the patches come from, for the model's provenance.
     fn describe(&self) -> String;
+
+    /// Name and number of patches of each input, in the order of the patches.
+    fn inputs(&self) -> Vec<(String, usize)> {
+        vec![(self.describe(), self.n_patches())]
+    }
 }
 
 /// Patches that lie in memory.
@@ -98,6 +103,17 @@ impl Split {
         let (held_out, training) = (0..n_patches).partition(|&index| is_held(index));
         Self { training, held_out }
     }
+}
+
+/// At most `most` of the numbers, evenly spread, in runs of one block each so that reading stays sequential.
+pub fn spread(numbers: &[usize], most: usize) -> Vec<usize> {
+    const RUN: usize = 32;
+    if numbers.len() <= most {
+        return numbers.to_vec();
+    }
+    let runs: Vec<&[usize]> = numbers.chunks(RUN).collect();
+    let n_kept = (most / RUN).max(1);
+    (0..n_kept).flat_map(|kept| runs[kept * runs.len() / n_kept]).copied().collect()
 }
 
 /// Makes patches ready for the network.

@@ -6,12 +6,16 @@
 //! g = the largest of relu(a), or of ∇relu(a)  B × ℓ, sparse
 //! p = g·atoms + hidden_bias                   B × m      atoms: rows of `hidden` at unit norm (their suffix sums for ∇)
 //! r = relu(p)·coef + coef_bias − y            B × K
-//! loss = mean over patches of Σ r² + λ Σ|g|
+//! loss = mean over patches of Σ ρ(r) + λ Σ|g|        ρ(r) = r², or c²·ln(1 + r²/c²)
 //! ```
 //!
 //! Patches come as their K leading principal components: the component basis is the fixed outer layer, so that a
 //! squared error here is one of pixels, up to the energy that lies outside the basis. Rows of `hidden` have unit
 //! norm, since an L1 term means nothing where a latent can shrink while its atom grows.
+//!
+//! The logarithm is what a codec pays: a component that is off by r takes about log2(1 + r²/c²)/2 bits to correct in
+//! steps near c, so that halving an error of 100 c is worth as much as halving one of 10 c. Squared error sees the
+//! former alone.
 
 use h5z_sae::sae::Penalty;
 use ndarray::linalg::general_mat_mul;
@@ -42,6 +46,29 @@ pub struct Objective {
     pub penalty: Penalty,
     /// λ, its weight.
     pub sparsity_lambda: f64,
+    /// c, the error of a component beyond which it counts by its logarithm; 0 for squared error throughout.
+    pub rate_scale: f64,
+}
+
+impl Objective {
+    /// ρ(r) of one component.
+    pub(crate) fn distortion(&self, residual: f64) -> f64 {
+        let square = residual * residual;
+        if self.rate_scale == 0.0 {
+            return square;
+        }
+        let scale = self.rate_scale * self.rate_scale;
+        scale * (square / scale).ln_1p()
+    }
+
+    /// ρ′(r)/2 of all components.
+    fn slopes<F: Real>(&self, residuals: &Array2<F>) -> Array2<F> {
+        if self.rate_scale == 0.0 {
+            return residuals.clone();
+        }
+        let per_square = F::of(1.0 / (self.rate_scale * self.rate_scale));
+        residuals.mapv(|residual| residual / (F::one() + residual * residual * per_square))
+    }
 }
 
 /// Weights of all layers, or anything of their shape: a gradient, a moment.
@@ -189,6 +216,8 @@ pub struct BatchStats {
     pub n_patches: usize,
     /// Σ of squared errors.
     pub squared_error: f64,
+    /// Σ ρ(r).
+    pub distortion: f64,
     /// Σ|g|.
     pub l1: f64,
     /// Nonzero entries of codes.
@@ -202,6 +231,7 @@ impl BatchStats {
     pub fn joined(mut self, other: Self) -> Self {
         self.n_patches += other.n_patches;
         self.squared_error += other.squared_error;
+        self.distortion += other.distortion;
         self.l1 += other.l1;
         self.n_entries += other.n_entries;
         for (count, more) in self.fired.iter_mut().zip(other.fired) {
@@ -209,6 +239,19 @@ impl BatchStats {
         }
         self
     }
+}
+
+/// A code and what it decodes to.
+#[derive(Clone, Debug)]
+pub struct Decoded<F> {
+    /// g.
+    pub code: SparseCode<F>,
+    /// relu(p).
+    pub hidden: Array2<F>,
+    /// r.
+    pub residual: Array2<F>,
+    /// ρ′(r)/2.
+    pub slope: Array2<F>,
 }
 
 /// Values of one forward pass, kept for the backward one.
@@ -220,12 +263,17 @@ pub struct Pass<F> {
     pub encoder_hidden: Array2<F>,
     /// a.
     pub preactivations: Array2<F>,
-    /// g.
-    pub code: SparseCode<F>,
-    /// relu(p).
-    pub decoder_hidden: Array2<F>,
-    /// r.
-    pub residual: Array2<F>,
+    /// From the encoder's own code: what the encoder learns from.
+    pub decoded: Decoded<F>,
+    /// From the refined one, where codes are refined: what the decoder learns from.
+    pub refined: Option<Decoded<F>>,
+}
+
+impl<F> Pass<F> {
+    /// What the decoder learns from.
+    pub fn best(&self) -> &Decoded<F> {
+        self.refined.as_ref().unwrap_or(&self.decoded)
+    }
 }
 
 /// A network: its weights, and the fixed scale of its inputs.
@@ -252,6 +300,24 @@ fn affine<F: Real>(inputs: ArrayView2<F>, weights: ArrayView2<F>, bias: &Array1<
 }
 
 impl<F: Real> Network<F> {
+    /// K′, components that it works on.
+    pub fn n_components(&self) -> usize {
+        self.input_scale.len()
+    }
+
+    /// The same network for components y·`rotation`, with a K′ × K′ orthogonal matrix. Inputs then need no scale.
+    pub fn rotated(&self, rotation: ArrayView2<F>) -> Self {
+        let p = &self.parameters;
+        let scaled = &p.input * &self.input_scale.view().insert_axis(Axis(1));
+        let parameters = Parameters {
+            input: rotation.t().dot(&scaled),
+            coef: p.coef.dot(&rotation),
+            coef_bias: p.coef_bias.dot(&rotation),
+            ..p.clone()
+        };
+        Self { parameters, input_scale: Array1::ones(self.n_components()), objective: self.objective }
+    }
+
     /// The decoder's first layer, ready for [`Self::forward`].
     pub fn atoms(&self) -> Atoms<F> {
         Atoms::new(&self.parameters.hidden, self.objective.penalty)
@@ -287,17 +353,32 @@ impl<F: Real> Network<F> {
         let encoder_hidden = rectify(affine(scaled.view(), p.input.view(), &p.input_bias));
         let preactivations = affine(encoder_hidden.view(), p.latent.t(), &p.latent_bias);
         let code = SparseCode::select(preactivations.view(), self.objective.active, self.objective.penalty);
-        let decoder_hidden = self.decode_hidden(&code, atoms);
-        let residual = affine(decoder_hidden.view(), p.coef.view(), &p.coef_bias) - components;
-        Pass { scaled, encoder_hidden, preactivations, code, decoder_hidden, residual }
+        let decoded = self.decoded(code, components, atoms);
+        Pass { scaled, encoder_hidden, preactivations, decoded, refined: None }
+    }
+
+    /// The same, with the decoder's part of the gradient taken at refined codes.
+    pub fn forward_refined(&self, components: ArrayView2<F>, atoms: &Atoms<F>) -> Pass<F> {
+        let pass = self.forward(components, atoms);
+        let refined = self.refine(&pass.decoded, components, atoms);
+        Pass { refined: Some(refined), ..pass }
+    }
+
+    /// What codes decode to, against the components that they stand for.
+    pub fn decoded(&self, code: SparseCode<F>, components: ArrayView2<F>, atoms: &Atoms<F>) -> Decoded<F> {
+        let p = &self.parameters;
+        let hidden = self.decode_hidden(&code, atoms);
+        let residual = affine(hidden.view(), p.coef.view(), &p.coef_bias) - components;
+        let slope = self.objective.slopes(&residual);
+        Decoded { code, hidden, residual, slope }
     }
 
     /// Gradient with respect to the sums p (B × m), where a patch of the whole batch of `batch_len` counts 1/batch_len.
-    pub fn hidden_gradient(&self, pass: &Pass<F>, batch_len: usize) -> Array2<F> {
+    pub fn hidden_gradient(&self, decoded: &Decoded<F>, batch_len: usize) -> Array2<F> {
         let factor = F::of(2.0 / batch_len as f64);
-        let mut gradient = Array2::zeros(pass.decoder_hidden.raw_dim());
-        general_mat_mul(factor, &pass.residual, &self.parameters.coef.t(), F::zero(), &mut gradient);
-        gradient.zip_mut_with(&pass.decoder_hidden, |g, &hidden| {
+        let mut gradient = Array2::zeros(decoded.hidden.raw_dim());
+        general_mat_mul(factor, &decoded.slope, &self.parameters.coef.t(), F::zero(), &mut gradient);
+        gradient.zip_mut_with(&decoded.hidden, |g, &hidden| {
             if hidden <= F::zero() {
                 *g = F::zero();
             }
@@ -308,13 +389,29 @@ impl<F: Real> Network<F> {
     /// Adds the gradient of the loss to `gradient`, whose `hidden` stays with respect to `atoms.rows`: the caller
     /// applies [`Atoms::backward`] to the sum over shards. A patch counts 1/`batch_len`.
     pub fn backward(&self, pass: &Pass<F>, atoms: &Atoms<F>, batch_len: usize, gradient: &mut Parameters<F>) {
-        let factor = F::of(2.0 / batch_len as f64);
-        general_mat_mul(factor, &pass.decoder_hidden.t(), &pass.residual, F::one(), &mut gradient.coef);
-        gradient.coef_bias.scaled_add(factor, &pass.residual.sum_axis(Axis(0)));
-        let hidden_gradient = self.hidden_gradient(pass, batch_len);
-        gradient.hidden_bias += &hidden_gradient.sum_axis(Axis(0));
-        pass.code.add_transposed_product(&hidden_gradient, &mut gradient.hidden);
+        let hidden_gradient = self.hidden_gradient(&pass.decoded, batch_len);
         self.backward_encoder(pass, self.code_gradient(pass, atoms, &hidden_gradient, batch_len), gradient);
+        match &pass.refined {
+            None => self.backward_decoder(&pass.decoded, &hidden_gradient, batch_len, gradient),
+            Some(refined) => {
+                let hidden_gradient = self.hidden_gradient(refined, batch_len);
+                self.backward_decoder(refined, &hidden_gradient, batch_len, gradient);
+            }
+        }
+    }
+
+    fn backward_decoder(
+        &self,
+        decoded: &Decoded<F>,
+        hidden_gradient: &Array2<F>,
+        batch_len: usize,
+        gradient: &mut Parameters<F>,
+    ) {
+        let factor = F::of(2.0 / batch_len as f64);
+        general_mat_mul(factor, &decoded.hidden.t(), &decoded.slope, F::one(), &mut gradient.coef);
+        gradient.coef_bias.scaled_add(factor, &decoded.slope.sum_axis(Axis(0)));
+        gradient.hidden_bias += &hidden_gradient.sum_axis(Axis(0));
+        decoded.code.add_transposed_product(hidden_gradient, &mut gradient.hidden);
     }
 
     fn code_gradient(
@@ -325,11 +422,12 @@ impl<F: Real> Network<F> {
         batch_len: usize,
     ) -> SparseCode<F> {
         let l1_slope = F::of(self.objective.sparsity_lambda / batch_len as f64);
-        let mut entries = pass.code.inner_products(hidden_gradient, &atoms.rows);
-        for (entry, &value) in entries.iter_mut().zip(&pass.code.values) {
+        let code = &pass.decoded.code;
+        let mut entries = code.inner_products(hidden_gradient, &atoms.rows);
+        for (entry, &value) in entries.iter_mut().zip(&code.values) {
             *entry += l1_slope * value.signum();
         }
-        pass.code.backward(&entries, pass.preactivations.view(), self.objective.penalty)
+        code.backward(&entries, pass.preactivations.view(), self.objective.penalty)
     }
 
     fn backward_encoder(&self, pass: &Pass<F>, code_gradient: SparseCode<F>, gradient: &mut Parameters<F>) {
@@ -350,15 +448,17 @@ impl<F: Real> Network<F> {
 
     /// Sums over the batch for reports.
     pub fn stats(&self, pass: &Pass<F>) -> BatchStats {
-        let mut fired = vec![0; pass.code.width];
-        for &index in &pass.code.indices {
+        let Decoded { code, residual, .. } = pass.best();
+        let mut fired = vec![0; code.width];
+        for &index in &code.indices {
             fired[index as usize] += 1;
         }
         BatchStats {
-            n_patches: pass.code.n_patches(),
-            squared_error: pass.residual.iter().map(|r| r.wide() * r.wide()).sum(),
-            l1: pass.code.values.iter().map(|v| v.wide().abs()).sum(),
-            n_entries: pass.code.n_entries(),
+            n_patches: code.n_patches(),
+            squared_error: residual.iter().map(|r| r.wide() * r.wide()).sum(),
+            distortion: residual.iter().map(|r| self.objective.distortion(r.wide())).sum(),
+            l1: code.values.iter().map(|v| v.wide().abs()).sum(),
+            n_entries: code.n_entries(),
             fired,
         }
     }
@@ -366,7 +466,7 @@ impl<F: Real> Network<F> {
     /// The loss of a batch, for checks.
     pub fn loss(&self, components: ArrayView2<F>) -> f64 {
         let stats = self.stats(&self.forward(components, &self.atoms()));
-        (stats.squared_error + self.objective.sparsity_lambda * stats.l1) / stats.n_patches as f64
+        (stats.distortion + self.objective.sparsity_lambda * stats.l1) / stats.n_patches as f64
     }
 }
 
@@ -429,8 +529,8 @@ mod tests {
     #[test]
     fn gradients_equal_central_differences() {
         for penalty in [Penalty::Z, Penalty::Grad] {
-            for active in [0, 3] {
-                check_every_weight(Objective { active, penalty, sparsity_lambda: 0.05 });
+            for (active, rate_scale) in [(0, 0.0), (3, 0.0), (3, 0.7)] {
+                check_every_weight(Objective { active, penalty, sparsity_lambda: 0.05, rate_scale });
             }
         }
     }

@@ -14,7 +14,11 @@ const EPSILON: f32 = 1e-8;
 /// Weights that one task of a thread handles. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
+/// Clip of the gradient's norm: far above that of a settled training, so that only a burst is cut.
+pub const CLIP_NORM: f32 = 10.0;
+
 /// Running moments of the gradient.
+#[derive(Clone, Debug)]
 pub struct Adam {
     mean: Parameters<f32>,
     square: Parameters<f32>,
@@ -27,6 +31,16 @@ impl Adam {
     /// At rest.
     pub fn new(shape: NetworkShape, clip_norm: f32) -> Self {
         Self { mean: Parameters::zeros(shape), square: Parameters::zeros(shape), n_steps: 0, clip_norm }
+    }
+
+    /// As it was after `n_steps` steps, with the given means of gradients and of their squares.
+    pub fn resumed(mean: Parameters<f32>, square: Parameters<f32>, n_steps: usize, clip_norm: f32) -> Self {
+        Self { mean, square, n_steps: i32::try_from(n_steps).unwrap_or(i32::MAX), clip_norm }
+    }
+
+    /// Means of gradients, and of their squares.
+    pub fn moments(&self) -> [&Parameters<f32>; 2] {
+        [&self.mean, &self.square]
     }
 
     /// Moves the weights one step of the given learning rate against the gradient.

@@ -168,6 +168,19 @@ pub struct Basis {
 }
 
 impl Basis {
+    /// From its parts: mean (n′), rows (K × n′), the inverse of their inner products (K × K), variances (K).
+    pub fn restored(
+        folding: Folding,
+        mean: Array1<f32>,
+        rows: Array2<f32>,
+        inverse_gram: Array2<f64>,
+        variances: Array1<f64>,
+        total_variance: f64,
+    ) -> Self {
+        let dual = inverse_gram.dot(&rows.mapv(f64::from)).mapv(|value| value as f32);
+        Self { folding, mean, rows, inverse_gram, dual, variances, total_variance }
+    }
+
     /// K.
     pub fn n_components(&self) -> usize {
         self.rows.nrows()
@@ -181,6 +194,21 @@ impl Basis {
     /// `InvalidArgument` if the rounded rows are linearly dependent.
     pub fn rounded(mut self, round: impl Fn(ArrayView2<f32>) -> Array2<f32>) -> Result<Self, Error> {
         self.rows = round(self.rows.view());
+        self.with_dual()
+    }
+
+    /// The first `n_rows` rows alone.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if they are linearly dependent.
+    pub fn leading(&self, n_rows: usize) -> Result<Self, Error> {
+        let rows = self.rows.slice_axis(Axis(0), Slice::from(..n_rows)).to_owned();
+        let variances = self.variances.slice_axis(Axis(0), Slice::from(..n_rows)).to_owned();
+        Self { rows, variances, ..self.clone() }.with_dual()
+    }
+
+    /// Works out what follows from the rows.
+    fn with_dual(mut self) -> Result<Self, Error> {
         let n_components = self.n_components();
         let rows = self.rows.mapv(f64::from);
         let gram = rows.dot(&rows.t());

@@ -2,7 +2,7 @@
 //! large linear coefficients are beside them and without them.
 
 use h5z_sae::sae::{Penalty, Priors};
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 
 use crate::code::SparseCode;
 use crate::network::{Atoms, Network};
@@ -32,7 +32,8 @@ pub fn quantize(code: &SparseCode<f32>, step_log2: u8, penalty: Penalty) -> Spar
     rounded
 }
 
-/// Priors from the codes of a calibration set, rounded to 2^−`step_log2`.
+/// Priors from the codes of a calibration set, rounded to 2^−`step_log2`. `components`: K of each patch, of which the
+/// network works on the leading ones.
 pub fn learn_priors(
     network: &Network<f32>,
     atoms: &Atoms<f32>,
@@ -53,7 +54,9 @@ pub fn learn_priors(
         // A latent that was never seen has the scale of all.
         quarter_octaves(if count > 0 { sum / f64::from(count) } else { overall })
     });
-    let residual = network.decode(&rounded, atoms) - components;
+    let mut residual = components.to_owned();
+    let mut leading = residual.slice_axis_mut(Axis(1), Slice::from(..network.n_components()));
+    leading -= &network.decode(&rounded, atoms);
     Priors {
         fire: counts.iter().map(fire).collect(),
         weight_scale: weight_scale.collect(),

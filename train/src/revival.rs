@@ -12,6 +12,7 @@ use crate::network::Network;
 use crate::optimiser::Adam;
 
 /// How often each latent fired since the last look.
+#[derive(Clone, Debug)]
 pub struct Activity {
     fired: Vec<u64>,
 }
@@ -20,6 +21,16 @@ impl Activity {
     /// Nothing seen yet.
     pub fn new(n_latents: usize) -> Self {
         Self { fired: vec![0; n_latents] }
+    }
+
+    /// As counted before.
+    pub fn resumed(fired: Vec<u64>) -> Self {
+        Self { fired }
+    }
+
+    /// ℓ: counts since the last look.
+    pub fn fired(&self) -> &[u64] {
+        &self.fired
     }
 
     /// Adds a batch.
@@ -50,17 +61,22 @@ pub fn revive(
     rng: &mut impl Rng,
 ) {
     let pass = network.forward(components, &network.atoms());
-    let errors: Vec<f64> =
-        pass.residual.rows().into_iter().map(|row| row.iter().map(|&e| f64::from(e * e)).sum()).collect();
+    let errors: Vec<f64> = pass
+        .decoded
+        .residual
+        .rows()
+        .into_iter()
+        .map(|row| row.iter().map(|&e| f64::from(e * e)).sum())
+        .collect();
     let Ok(by_error) = WeightedIndex::new(&errors) else { return };
-    let slopes = network.hidden_gradient(&pass, 1);
+    let slopes = network.hidden_gradient(&pass.decoded, 1);
     let mean_hidden = pass.encoder_hidden.mean_axis(Axis(0)).expect("a batch has patches");
     for &latent in dead {
         let patch = by_error.sample(rng);
         let direction = &pass.encoder_hidden.row(patch) - &mean_hidden;
         let squared_length = direction.dot(&direction);
         let (sum, count) =
-            pass.code.patch(patch).fold((0f32, 0u32), |(sum, n), (_, v)| (sum + v.abs(), n + 1));
+            pass.decoded.code.patch(patch).fold((0f32, 0u32), |(sum, n), (_, v)| (sum + v.abs(), n + 1));
         let slope = slopes.row(patch);
         if squared_length <= 0.0 || count == 0 || slope.dot(&slope) <= 0.0 {
             continue;

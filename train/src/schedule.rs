@@ -7,16 +7,12 @@ use std::time::Duration;
 pub enum Budget {
     /// After this many passes over the training patches.
     Epochs(f64),
-    /// After about this much time. It is turned into a number of steps early on, which is then kept: time never
-    /// enters the result after that.
+    /// After this many steps.
+    Steps(usize),
+    /// After about this much time for all stages. A trial turns it into a number of steps, which is then kept: time
+    /// never enters the result after that, and the same number asked for gives the same result.
     Time(Duration),
 }
-
-/// Steps, and share of the time budget, after which the duration of a step is known well enough to turn the time
-/// into a number of steps.
-pub const TIMED_STEPS: usize = 60;
-/// See [`TIMED_STEPS`].
-pub const TIMED_SHARE: f64 = 0.03;
 
 /// Learning rate over the steps: a linear warm-up, then half a cosine down to nothing.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +36,7 @@ impl Schedule {
 }
 
 /// Share of the steps over which the limit on active latents falls to its end.
-const ANNEALED_SHARE: f64 = 0.25;
+pub(crate) const ANNEALED_SHARE: f64 = 0.25;
 
 /// The limit on active latents for step number `step` of `n_steps`: it starts at `start` times the final one and
 /// falls to it geometrically. With the final limit from the start the few latents that lead at random take
@@ -53,6 +49,16 @@ pub fn annealed_active(active: usize, start: f64, latents: usize, step: usize, n
     }
     let limit = (active as f64 * start.powf(1.0 - progress)).round() as usize;
     limit.min(latents / 4).max(active)
+}
+
+/// Share of the steps over which the scale of the rate falls to its end.
+const RATE_ANNEALED_SHARE: f64 = 0.7;
+
+/// The error from which on components count by their logarithm, for step number `step` of `n_steps`: it falls from
+/// `first` to `last` geometrically.
+pub fn annealed_rate_scale(first: f64, last: f64, step: usize, n_steps: usize) -> f64 {
+    let progress = (step as f64 / (RATE_ANNEALED_SHARE * n_steps as f64)).min(1.0);
+    first.max(last) * (last / first.max(last)).powf(progress)
 }
 
 #[cfg(test)]

@@ -191,6 +191,10 @@ impl FrameSource for Hdf5Frames {
         let names = self.stacks.iter().map(|stack| without_folder(&stack.name));
         names.collect::<Vec<_>>().join(", ")
     }
+
+    fn inputs(&self) -> Vec<(String, usize)> {
+        self.stacks.iter().map(|stack| (stack.name.clone(), stack.n_patches())).collect()
+    }
 }
 
 /// `FILE:/DATASET` of `FOLDER/FILE:/DATASET`.

@@ -62,7 +62,7 @@ fn load(spec: &ModelSpec) -> Arc<Model> {
 fn tiny_code() -> PatchCode {
     PatchCode {
         latent_step_log2: 2,
-        linear_step_log2: 1,
+        linear_step_quarters: 4,
         latents: vec![(0, 5), (1, -1)],
         linear: vec![(0, -3), (1, 2)],
     }
@@ -124,7 +124,8 @@ fn decode_literally(spec: &ModelSpec, code: &PatchCode) -> Vec<i32> {
     };
     let h: Vec<i128> = (0..m).map(hidden).collect();
     let coef = |j: usize, k_: usize| match &d.coef {
-        Some(coef) => i128::from(coef.get(j * k + k_)),
+        Some(coef) if k_ < coef.cols => i128::from(coef.get(j * coef.cols + k_)),
+        Some(_) => 0,
         None => i128::from(j == k_),
     };
     let basis = d.basis_rows();
@@ -135,7 +136,10 @@ fn decode_literally(spec: &ModelSpec, code: &PatchCode) -> Vec<i32> {
         })
         .collect();
     for &(i, level) in &code.linear {
-        c[i as usize] += i128::from(level) << (d.coef_frac_bits[i as usize] - code.linear_step_log2);
+        let octaves = code.linear_step_quarters.div_ceil(4);
+        let quarter = crate::octaves::quarter_octaves(usize::from(4 * octaves - code.linear_step_quarters));
+        let wide = (i128::from(level) * i128::from(quarter)) << (d.coef_frac_bits[i as usize] - octaves);
+        c[i as usize] += shr(wide, 30);
     }
     let largest = (1 << d.coef_bits) - 1;
     let n_stored = d.mean.len();
@@ -201,7 +205,7 @@ fn rejects_codes_that_no_encoder_makes() {
     let spec = tiny_spec();
     let code = PatchCode::default;
     assert_rejected(&spec, PatchCode { latent_step_log2: 5, ..code() }, "latent step 2^-5");
-    assert_rejected(&spec, PatchCode { linear_step_log2: 4, ..code() }, "linear step 2^-4");
+    assert_rejected(&spec, PatchCode { linear_step_quarters: 13, ..code() }, "linear step 2^-(13/4)");
     assert_rejected(&spec, PatchCode { latents: vec![(2, 1)], ..code() }, "latent index 2");
     assert_rejected(&spec, PatchCode { linear: vec![(2, 1)], ..code() }, "linear index 2");
     assert_rejected(&spec, PatchCode { linear: vec![(u32::MAX, 1)], ..code() }, "linear index 4294967295");

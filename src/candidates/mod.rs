@@ -1,0 +1,458 @@
+//! What the network can do for each patch of a chunk: scale, latents, linear atoms and their steps.
+//!
+//! Everything here is an encoder's guess. The exact decoder says what a guess is worth, and the coded size decides.
+
+use std::sync::Arc;
+
+use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader, linear_dead_zone};
+use crate::decode::atom_rules;
+use crate::domain::round_shift;
+use crate::encode::Chunk;
+use crate::entropy::{BitCoder, CostCounter};
+use crate::error::Error;
+use crate::patch::PatchGrid;
+use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
+use crate::stream::payload::{NetworkRules, patch_is_allowed};
+
+mod cost;
+
+use cost::{ResidualCosts, ResidualPatch, SymbolCounts};
+
+/// What the network can do for each patch of a chunk, `Pixels` where it is no candidate.
+pub(crate) struct NetworkCandidates {
+    pub(crate) rules: NetworkRules,
+    pub(crate) headers: Vec<PatchHeader>,
+}
+
+/// Patches on which the steps of a chunk are chosen.
+const SAMPLES: usize = 16;
+
+/// Steps of the latents and of the linear atoms from which the search starts, in units of the bound: near the best in
+/// every measurement so far.
+const LATENT_STEP_BOUNDS: f64 = 12.0;
+const LINEAR_STEP_BOUNDS: f64 = 4.0;
+
+/// Quarters of an octave by which the search changes the linear step of a chunk, and those by which that of a patch may
+/// differ from it.
+const LINEAR_QUARTERS: i8 = 2;
+const LINEAR_CHANGES: [i32; 2] = [-1, 1];
+
+/// A latent is worth its bits if it lowers the squared error by this many squares of the linear step: the start, and
+/// the factor between what is tried. The fourteen bits or so of a latent buy 1.6 where linear atoms take them.
+const LEAST_GAIN: f64 = 1.6;
+const GAIN_FACTOR: f64 = 4.0;
+
+/// Levels of steps of ∇z within this many steps of 0 become 0.
+const DEAD_ZONE: f32 = 0.6;
+
+/// Patches darker than 2⁻²⁴ of the brightest have nothing that a bound would not swallow.
+const DARKEST_SCALE: i32 = -24 * 8;
+
+/// Patches that are run through the network together.
+const BATCH: usize = 64;
+
+/// Finds the candidates; `None` if the model's patches do not suit the frames or nothing in them has a scale.
+pub(crate) fn find_candidates(chunk: &Chunk, model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {
+    let patch = model.patch();
+    if !patch_is_allowed(patch, chunk.rows, chunk.cols) {
+        return Ok(None);
+    }
+    let Some(search) = Search::new(chunk, model) else { return Ok(None) };
+    let (settings, costs) = search.choose_settings()?;
+    let headers = search.all_headers(&settings, &costs)?;
+    Ok(Some(NetworkCandidates { rules: settings.rules, headers }))
+}
+
+/// The patches of a chunk as the network sees them.
+struct Search<'a> {
+    chunk: &'a Chunk<'a>,
+    model: &'a Arc<Model>,
+    grid: PatchGrid,
+    base: NetworkRules,
+    /// The bound over the brightest value.
+    relative_bound: f64,
+    /// Scale of each patch, `None` where it has no values.
+    scales: Vec<Option<i32>>,
+    /// Patches with a scale, and their inputs and latents, n and ℓ values each, in the same order.
+    patches: Vec<usize>,
+    inputs: Vec<f32>,
+    latents: Vec<f32>,
+    /// For a model of `Penalty::Z`, the active latents of each of these, refined.
+    refined: Vec<ActiveLatents>,
+}
+
+/// What all patches of a chunk share.
+#[derive(Clone, Copy)]
+struct Settings {
+    rules: NetworkRules,
+    /// Squares of the linear step by which a latent must lower the squared error to be kept.
+    least_gain: f64,
+}
+
+/// Which atoms a candidate may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    Both,
+    Latents,
+    Linear,
+}
+
+/// Kinds of atoms, and the change of the linear step.
+type Trial = (Kinds, i32);
+
+/// A candidate for one patch: its atoms, what they leave of the patch in steps (empty where the scale does not suit),
+/// and the bits of its header before anything adapts.
+struct Guess {
+    patch: NetworkPatch,
+    residuals: Vec<i32>,
+    header_bits: f64,
+}
+
+impl<'a> Search<'a> {
+    fn new(chunk: &'a Chunk<'a>, model: &'a Arc<Model>) -> Option<Self> {
+        let grid = PatchGrid { rows: chunk.rows, cols: chunk.cols, patch: model.patch() };
+        let target = &chunk.target;
+        let brightest = target.lowest.abs().max(target.highest.abs()) as f64;
+        let brightest = target
+            .positions
+            .iter()
+            .zip(&target.specials)
+            .filter(|(_, special)| **special == 0)
+            .fold(0.0, |most: f64, (position, _)| most.max(position.abs() as f64))
+            .min(brightest);
+        if brightest < 1.0 {
+            return None;
+        }
+        let exponent = brightest.log2().floor();
+        let mantissa = (brightest * (29.0 - exponent).exp2()).round() as u32;
+        let base = NetworkRules {
+            mantissa: mantissa.clamp(1 << 29, (1 << 30) - 1),
+            shift: (59 - exponent as i64) as i8,
+            latent_step_log2: 0,
+            linear_step_quarters: 0,
+        };
+        let relative_bound = target.domain.step_positions() as f64 / 2.0 / brightest;
+        let mut search = Self {
+            chunk,
+            model,
+            grid,
+            base,
+            relative_bound,
+            scales: Vec::new(),
+            patches: Vec::new(),
+            inputs: Vec::new(),
+            latents: Vec::new(),
+            refined: Vec::new(),
+        };
+        search.gather_inputs(brightest);
+        if search.patches.is_empty() {
+            return None;
+        }
+        search.latents = model.analyze(chunk.backend, &search.inputs);
+        if model.penalty() == Penalty::Z {
+            search.refined = search.refine();
+        }
+        Some(search)
+    }
+
+    /// Scales and transforms every patch.
+    fn gather_inputs(&mut self, brightest: f64) {
+        let target = &self.chunk.target;
+        let mut values = Vec::new();
+        for frame in 0..self.chunk.n_frames {
+            let pixels = self.chunk.pixels(frame);
+            let inpainted = inpaint(&target.positions[pixels.clone()], &target.specials[pixels]);
+            for patch in 0..self.grid.n_patches() {
+                values.clear();
+                self.grid.gather(&inpainted, patch, &mut values);
+                let most = values.iter().fold(0.0f64, |most, &v| most.max((v as f64).abs()));
+                let scale =
+                    patch_scale(most / brightest).filter(|&scale| self.base.multiplier(scale).is_some());
+                self.scales.push(scale);
+                let Some(scale) = scale else { continue };
+                let factor = (-f64::from(scale) / 8.0).exp2() / brightest;
+                let scaled: Vec<f32> = values.iter().map(|&v| (v as f64 * factor) as f32).collect();
+                let start = self.inputs.len();
+                self.inputs.resize(start + scaled.len(), 0.0);
+                self.model.transform_patch(&scaled, &mut self.inputs[start..]);
+                self.patches.push(self.scales.len() - 1);
+            }
+        }
+    }
+
+    fn refine(&self) -> Vec<ActiveLatents> {
+        let coordinates = self.model.least_squares(self.chunk.backend, &self.inputs);
+        let latents = self.latents.chunks_exact(self.model.n_latents());
+        let coordinates = coordinates.chunks_exact(self.model.n_linear());
+        let refine = |(latents, coordinates)| self.model.refine(self.chunk.backend, latents, coordinates);
+        latents.zip(coordinates).map(refine).collect()
+    }
+
+    /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
+    /// residuals there.
+    fn choose_settings(&self) -> Result<(Settings, ResidualCosts), Error> {
+        let steps_at = |bounds: f64, parts: f64| {
+            (-(bounds * self.relative_bound).log2() * parts).round().clamp(-127.0, 127.0) as i8
+        };
+        let mut settings = Settings {
+            rules: NetworkRules {
+                latent_step_log2: steps_at(LATENT_STEP_BOUNDS, 1.0),
+                linear_step_quarters: steps_at(LINEAR_STEP_BOUNDS, 4.0),
+                ..self.base
+            },
+            least_gain: LEAST_GAIN,
+        };
+        if self.chunk.latents_only {
+            settings.rules.latent_step_log2 = self.model.spec().none_step_log2 as i8;
+            settings.least_gain = 0.0;
+            return Ok((settings, SymbolCounts::new().costs()));
+        }
+        let n_samples = SAMPLES.min(self.patches.len());
+        let samples: Vec<usize> =
+            (0..n_samples).map(|i| (2 * i + 1) * self.patches.len() / (2 * n_samples)).collect();
+        let (mut best, mut costs) = self.sample_cost(&settings, &samples)?;
+        // One patch does not say enough to search far.
+        let reach: i8 = if n_samples < SAMPLES { 1 } else { 3 };
+        for change in [Settings::change_linear_step, Settings::change_latent_step, Settings::change_gain] {
+            for direction in [-1, 1] {
+                for _ in 0..reach {
+                    let mut next = settings;
+                    change(&mut next, direction);
+                    let (next_best, next_costs) = self.sample_cost(&next, &samples)?;
+                    if next_best >= best {
+                        break;
+                    }
+                    (best, costs, settings) = (next_best, next_costs, next);
+                }
+            }
+        }
+        Ok((settings, costs))
+    }
+
+    /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them.
+    fn sample_cost(&self, settings: &Settings, samples: &[usize]) -> Result<(f64, ResidualCosts), Error> {
+        let guesses = Kinds::ALL.map(|kinds| self.guess(settings, samples, (kinds, 0)));
+        let [both, latents, linear] = guesses;
+        let guesses = [both?, latents?, linear?];
+        let mut costs = self.costs_of(guesses[0].iter());
+        let mut total = f64::INFINITY;
+        for _ in 0..2 {
+            let cheapest: Vec<&Guess> = (0..samples.len())
+                .filter_map(|i| {
+                    let by_cost =
+                        |a: &&Guess, b: &&Guess| self.bits(a, &costs).total_cmp(&self.bits(b, &costs));
+                    guesses.iter().map(|guesses| &guesses[i]).min_by(by_cost)
+                })
+                .collect();
+            costs = self.costs_of(cheapest.iter().copied());
+            total = cheapest.iter().map(|guess| self.bits(guess, &costs)).sum();
+        }
+        Ok((total, costs))
+    }
+
+    fn costs_of<'g>(&self, guesses: impl Iterator<Item = &'g Guess>) -> ResidualCosts {
+        let mut counts = SymbolCounts::new();
+        guesses.for_each(|guess| counts.add(&self.residual_patch(guess)));
+        counts.costs()
+    }
+
+    fn residual_patch<'g>(&self, guess: &'g Guess) -> ResidualPatch<'g> {
+        ResidualPatch { cols: self.grid.patch.cols, residuals: &guess.residuals }
+    }
+
+    fn bits(&self, guess: &Guess, costs: &ResidualCosts) -> f64 {
+        guess.header_bits + costs.of(&self.residual_patch(guess))
+    }
+
+    /// The cheapest candidate of each patch of the chunk.
+    fn all_headers(&self, settings: &Settings, costs: &ResidualCosts) -> Result<Vec<PatchHeader>, Error> {
+        let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
+        let mut headers = vec![unused; self.scales.len()];
+        let nth: Vec<usize> = (0..self.patches.len()).collect();
+        let mut trials: Vec<Trial> = vec![(Kinds::Latents, 0)];
+        if !self.chunk.latents_only {
+            trials.extend([(Kinds::Both, 0), (Kinds::Linear, 0)]);
+            trials.extend(LINEAR_CHANGES.map(|change| (Kinds::Both, change)));
+        }
+        for batch in nth.chunks(BATCH) {
+            let mut best: Vec<Option<(f64, NetworkPatch)>> = batch.iter().map(|_| None).collect();
+            for &trial in &trials {
+                for (best, guess) in best.iter_mut().zip(self.guess(settings, batch, trial)?) {
+                    let bits = self.bits(&guess, costs);
+                    if best.as_ref().is_none_or(|best| bits < best.0) {
+                        *best = Some((bits, guess.patch));
+                    }
+                }
+            }
+            for (&nth, best) in batch.iter().zip(best) {
+                if let Some((_, patch)) = best {
+                    headers[self.patches[nth]] = PatchHeader::Network(Box::new(patch));
+                }
+            }
+        }
+        Ok(headers)
+    }
+
+    /// Candidates of one trial for some patches (by their place in `patches`).
+    fn guess(
+        &self,
+        settings: &Settings,
+        nth: &[usize],
+        (kinds, linear_change): Trial,
+    ) -> Result<Vec<Guess>, Error> {
+        let steps = atom_rules(&settings.rules, self.model);
+        let latent_code = |&nth: &usize| {
+            let mut code = self.latent_code(&steps, settings.least_gain, nth, kinds);
+            code.linear_step_quarters = steps.linear_step_quarters(self.scale(nth), linear_change);
+            code
+        };
+        let mut codes: Vec<PatchCode> = nth.iter().map(latent_code).collect();
+        if kinds != Kinds::Latents {
+            self.add_linear(nth, &mut codes)?;
+        }
+        let n_values = self.grid.patch.n_values();
+        let mut output = vec![0; nth.len() * n_values];
+        self.model.decode_patches(self.chunk.backend, &codes, &mut output)?;
+        let atoms = AtomCoder::new(Some(steps));
+        let guesses = nth.iter().zip(codes).enumerate().map(|(i, (&nth, code))| {
+            let index = self.patches[nth];
+            let scale = self.scales[index].unwrap_or(0);
+            let patch = NetworkPatch {
+                scale,
+                has_latents: !code.latents.is_empty(),
+                has_linear: !code.linear.is_empty(),
+                linear_change: if code.linear.is_empty() { 0 } else { linear_change },
+                code,
+            };
+            let residuals =
+                self.residuals(&settings.rules, index, scale, &output[i * n_values..][..n_values]);
+            Guess { header_bits: header_bits(&atoms, &patch), residuals, patch }
+        });
+        Ok(guesses.collect())
+    }
+
+    fn latent_code(&self, steps: &AtomRules, least_gain: f64, nth: usize, kinds: Kinds) -> PatchCode {
+        let latent_step_log2 = steps.latent_step_log2(self.scale(nth));
+        let latents = match (kinds, self.refined.get(nth)) {
+            (Kinds::Linear, _) => Vec::new(),
+            (_, Some(refined)) => {
+                // Not the patch's own step, which follows from what the latents leave.
+                let linear_step = (-f64::from(steps.linear_step_quarters(self.scale(nth), 0)) / 4.0).exp2();
+                let latent_step = (-f64::from(latent_step_log2)).exp2();
+                let most = self.model.most_latent_level(latent_step_log2);
+                refined.pruned(least_gain * linear_step * linear_step).levels(latent_step, most)
+            }
+            (_, None) => {
+                let n_latents = self.model.n_latents();
+                let latents = &self.latents[nth * n_latents..][..n_latents];
+                self.model.quantize_latents(latents, latent_step_log2, DEAD_ZONE)
+            }
+        };
+        PatchCode { latent_step_log2, latents, ..PatchCode::default() }
+    }
+
+    fn scale(&self, nth: usize) -> i32 {
+        self.scales[self.patches[nth]].unwrap_or(0)
+    }
+
+    /// Linear atoms for what the latents leave.
+    fn add_linear(&self, nth: &[usize], codes: &mut [PatchCode]) -> Result<(), Error> {
+        let n_values = self.grid.patch.n_values();
+        let mut residual = vec![0.0; nth.len() * n_values];
+        self.model.reconstruct_transformed(self.chunk.backend, codes, &mut residual)?;
+        for (row, &nth) in residual.chunks_exact_mut(n_values).zip(nth) {
+            for (left, &input) in row.iter_mut().zip(&self.inputs[nth * n_values..][..n_values]) {
+                *left = input - *left;
+            }
+        }
+        let n_linear = self.model.n_linear();
+        let coefs = self.model.project(self.chunk.backend, &residual);
+        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(n_linear)) {
+            let has_latents = !code.latents.is_empty();
+            let priors = self.model.priors();
+            let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
+            let step = code.linear_step_quarters;
+            let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
+            code.linear = self.model.quantize_linear(row, step, dead_zone);
+        }
+        Ok(())
+    }
+
+    /// What the network's output leaves of a patch, in steps; 0 for special pixels and beyond the frame. Empty where the
+    /// network has no say over the pixels.
+    fn residuals(&self, rules: &NetworkRules, index: usize, scale: i32, output: &[i32]) -> Vec<i32> {
+        let Some((factor, shift)) = rules.multiplier(scale).filter(|_| !self.chunk.latents_only) else {
+            return Vec::new();
+        };
+        let target = &self.chunk.target;
+        let n_patches = self.grid.n_patches();
+        let region = self.grid.region(index % n_patches);
+        let frame = index / n_patches * self.grid.rows * self.grid.cols;
+        let bits = target.domain.fraction_bits;
+        let mut residuals = vec![0; output.len()];
+        for row in 0..region.rows {
+            let first = frame + (region.row + row) * self.grid.cols + region.col;
+            let line = row * self.grid.patch.cols..row * self.grid.patch.cols + region.cols;
+            let pixels = residuals[line.clone()].iter_mut().zip(&output[line]).zip(first..);
+            for ((residual, &value), i) in pixels.filter(|(_, i)| target.specials[*i] == 0) {
+                let position =
+                    round_shift(i64::from(value) * factor, shift).clamp(target.lowest, target.highest);
+                let steps = round_shift(target.positions[i] - position, bits);
+                *residual = steps.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+            }
+        }
+        residuals
+    }
+}
+
+impl Kinds {
+    const ALL: [Self; 3] = [Self::Both, Self::Latents, Self::Linear];
+}
+
+impl Settings {
+    fn change_linear_step(&mut self, direction: i8) {
+        let step = &mut self.rules.linear_step_quarters;
+        *step = step.saturating_add(LINEAR_QUARTERS * direction);
+    }
+
+    fn change_latent_step(&mut self, direction: i8) {
+        self.rules.latent_step_log2 = self.rules.latent_step_log2.saturating_add(direction);
+    }
+
+    fn change_gain(&mut self, direction: i8) {
+        self.least_gain *= GAIN_FACTOR.powi(direction.into());
+    }
+}
+
+/// Eighths of an octave from the brightest value up to which a patch reaches; `None` where it is dark.
+fn patch_scale(share: f64) -> Option<i32> {
+    if share <= 0.0 {
+        return None;
+    }
+    // Rounding in the logarithm must not push an exact power over the edge.
+    let scale = (share.log2() * 8.0 - 1e-6).ceil() as i32;
+    (scale >= DARKEST_SCALE).then_some(scale.min(0))
+}
+
+/// Positions with special pixels replaced by the last ordinary one before them.
+fn inpaint(positions: &[i64], specials: &[u8]) -> Vec<i64> {
+    let mut last = 0;
+    positions
+        .iter()
+        .zip(specials)
+        .map(|(&position, &special)| {
+            if special == 0 {
+                last = position;
+            }
+            last
+        })
+        .collect()
+}
+
+/// Bits of a patch's header before anything adapts.
+fn header_bits(atoms: &AtomCoder, patch: &NetworkPatch) -> f64 {
+    let mut counter = CostCounter::default();
+    let header = PatchHeader::Network(Box::new(patch.clone()));
+    atoms.clone().code(&mut counter, Some(&header), None, None);
+    counter.cost() as f64 / 65536.0
+}

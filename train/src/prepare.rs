@@ -1,0 +1,178 @@
+//! The stages of a training before the network's: basis and components of the patches.
+
+use h5z_sae::sae::{Model, Transform};
+use h5z_sae::{Error, ErrorKind};
+use ndarray::{Array2, Axis, Slice};
+
+use crate::census::explain;
+use crate::checkpoint::DataPrint;
+use crate::checksum::Summed;
+use crate::export::round_basis;
+use crate::import;
+use crate::loader::{Preparation, Split, spread};
+use crate::memory::memory;
+use crate::observer::Event;
+use crate::pca::{Basis, Covariance, Folding};
+use crate::trainer::{CALIBRATION_PATCHES, Session, Start};
+
+/// Patches for the covariance, at most: its error is that of a mean over them.
+const COVARIANCE_PATCHES: usize = 20_000;
+/// Patches on which symmetry is tried.
+const SYMMETRY_PATCHES: usize = 1000;
+/// Least training patches for each component: with fewer, components are noise.
+pub const LEAST_PATCHES_PER_COMPONENT: usize = 2;
+
+/// Before the network's training.
+pub(crate) struct Prepared {
+    /// All K rows.
+    pub basis: Basis,
+    /// The K′ that the network works on.
+    pub leading: Basis,
+    /// Training patches × K′.
+    pub components: Array2<f32>,
+    /// All components of some training patches, × K.
+    pub calibration: Array2<f32>,
+    pub data: DataPrint,
+    pub held_out: Array2<f32>,
+}
+
+fn gave_up() -> Error {
+    Error::new(ErrorKind::System, "stopped before anything was learnt")
+}
+
+impl Session<'_> {
+    /// Reads the data: held-out patches, the basis, components of the training patches.
+    pub(crate) fn prepare(&mut self, start: &Start) -> Result<Prepared, Error> {
+        let memory = memory(self.source, self.options)?;
+        self.observer.event(&Event::Memory(memory));
+        let split = Split::new(self.source.n_patches(), self.options.held_out);
+        let training = spread(&split.training, memory.n_training);
+        self.check_enough(training.len())?;
+        let held_out = self.read_scaled(&split.held_out)?;
+        let basis = match start {
+            Start::Random => self.find_basis(&training)?,
+            Start::Model(model) => self.basis_of(model, &training)?,
+            Start::Checkpoint(checkpoint) => checkpoint.basis.clone(),
+        };
+        let leading = basis.leading(self.options.components)?;
+        let (components, data) = self.project(&training, &leading)?;
+        self.check_enough(components.nrows())?;
+        let calibration = self.calibration(&training, &basis)?;
+        if let Start::Checkpoint(checkpoint) = start {
+            checkpoint.check_data(data)?;
+        }
+        Ok(Prepared { basis, leading, components, calibration, data, held_out })
+    }
+
+    fn preparation(&self) -> Preparation {
+        Preparation { patch: self.source.patch(), transform: self.options.transform }
+    }
+
+    fn check_enough(&mut self, n_training: usize) -> Result<(), Error> {
+        let least = LEAST_PATCHES_PER_COMPONENT * self.options.basis_rows;
+        if n_training >= least {
+            return Ok(());
+        }
+        let message = format!(
+            "{n_training} training patches that are not blank: {} components need at least {least}",
+            self.options.basis_rows
+        );
+        Err(explain(Error::new(ErrorKind::InvalidArgument, message), self.source))
+    }
+
+    /// Held-out patches, scaled but not transformed.
+    fn read_scaled(&mut self, numbers: &[usize]) -> Result<Array2<f32>, Error> {
+        let preparation = Preparation { transform: Transform::None, ..self.preparation() };
+        let n_values = self.source.patch().n_values();
+        let mut values = Vec::with_capacity(numbers.len() * n_values);
+        let n_used = preparation.for_each_block(self.source, numbers, |block| {
+            values.extend(block);
+            Ok(())
+        })?;
+        Ok(Array2::from_shape_vec((n_used, n_values), values).expect("whole rows"))
+    }
+
+    fn find_basis(&mut self, training: &[usize]) -> Result<Basis, Error> {
+        let sample = spread(training, COVARIANCE_PATCHES);
+        let (folding, covariance, n_used) = self.covariance(&sample)?;
+        self.check_enough(n_used * training.len() / sample.len())?;
+        let (folding, covariance) = folding.zip(covariance).expect("enough patches were not blank");
+        if folding.folded_len() < self.options.basis_rows {
+            let message = format!(
+                "{} components of patches that have {} values up to their point symmetry",
+                self.options.basis_rows,
+                folding.folded_len()
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        self.observer.stage("principal components", 0);
+        let wide_rows = self.options.export.wide_rows;
+        covariance
+            .finish(folding, self.options.basis_rows)
+            .map_err(|error| explain(error, self.source))?
+            .rounded(|rows| round_basis(rows, folding, wide_rows))
+    }
+
+    fn covariance(
+        &mut self,
+        sample: &[usize],
+    ) -> Result<(Option<Folding>, Option<Covariance>, usize), Error> {
+        let preparation = self.preparation();
+        let observer = &mut *self.observer;
+        observer.stage("covariance", sample.len());
+        let (mut folding, mut sums) = (None, None);
+        let n_used = preparation.for_each_block(self.source, sample, |block| {
+            let first = block.slice_axis(Axis(0), Slice::from(..SYMMETRY_PATCHES.min(block.nrows())));
+            let folding = *folding.get_or_insert_with(|| Folding::detect(first));
+            let sums = sums.get_or_insert_with(|| Covariance::new(folding.fold(first).view()));
+            sums.add(folding.fold(block.view()));
+            observer.advance(block.nrows()).then_some(()).ok_or_else(gave_up)
+        })?;
+        Ok((folding, sums, n_used))
+    }
+
+    /// The basis of a model, with the variance that this data has.
+    fn basis_of(&mut self, model: &Model, training: &[usize]) -> Result<Basis, Error> {
+        let mut basis = import::basis(model.spec(), self.options.export.wide_rows)?;
+        let folding = basis.folding;
+        let sample = spread(training, COVARIANCE_PATCHES);
+        let preparation = self.preparation();
+        let observer = &mut *self.observer;
+        observer.stage("variance", sample.len());
+        let mut moments = import::Moments::new(folding);
+        preparation.for_each_block(self.source, &sample, |block| {
+            moments.add(block.view())?;
+            observer.advance(block.nrows()).then_some(()).ok_or_else(gave_up)
+        })?;
+        basis.total_variance = moments.variance();
+        Ok(basis)
+    }
+
+    /// All components of some training patches, evenly spread.
+    fn calibration(&mut self, training: &[usize], basis: &Basis) -> Result<Array2<f32>, Error> {
+        let preparation = self.preparation();
+        let mut components = Vec::new();
+        let numbers = spread(training, CALIBRATION_PATCHES);
+        let n_used = preparation.for_each_block(self.source, &numbers, |block| {
+            components.extend(basis.project(block.view()));
+            Ok(())
+        })?;
+        Ok(Array2::from_shape_vec((n_used, basis.n_components()), components).expect("whole rows"))
+    }
+
+    fn project(&mut self, training: &[usize], basis: &Basis) -> Result<(Array2<f32>, DataPrint), Error> {
+        self.observer.stage("projection", training.len());
+        let preparation = self.preparation();
+        let observer = &mut *self.observer;
+        let mut components = Vec::with_capacity(training.len() * self.options.components);
+        let mut summed = Summed::new(self.source);
+        let n_training = preparation.for_each_block(&mut summed, training, |block| {
+            components.extend(basis.project(block.view()));
+            observer.advance(block.nrows()).then_some(()).ok_or_else(gave_up)
+        })?;
+        let checksum = summed.finish();
+        let components = Array2::from_shape_vec((n_training, self.options.components), components);
+        let data = DataPrint { n_patches: self.source.n_patches(), n_training, checksum };
+        Ok((components.expect("whole rows"), data))
+    }
+}
