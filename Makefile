@@ -11,7 +11,7 @@ PYTHON      := $(VENV)/bin/python
 export VENV TARGET
 export H5ZSAE_PLUGIN_DIR := $(RELEASE)
 
-.PHONY: help demo test build install uninstall headers setup bench
+.PHONY: help demo test build install uninstall headers setup bench paper
 
 help:
 	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
@@ -21,6 +21,7 @@ help:
 	@echo "make headers   regenerate include/h5zsae.h"
 	@echo "make setup     only install what is missing"
 	@echo "make bench     the table in README.md (half an hour)"
+	@echo "make paper     the tables and pictures of docs/paper.md (an hour of one core)"
 
 setup:
 	scripts/setup.sh
@@ -43,6 +44,10 @@ headers:
 bench: build
 	scripts/setup.sh --bench
 	$(PYTHON) benches/table.py $(BENCH_FLAGS)
+
+paper: build
+	scripts/setup.sh --bench
+	$(PYTHON) benches/paper --docs $(PAPER_FLAGS)
 
 install: build
 	install -D -m 755 $(RELEASE)/sae $(DESTDIR)$(PREFIX)/bin/sae

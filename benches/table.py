@@ -12,29 +12,21 @@ the model's own bytes counted stands beside it.
     benches/table.py --readme                          also puts the table into README.md
 """
 import argparse
-import atexit
-import csv
 import datetime
-import json
 import os
 import pathlib
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RELEASE = pathlib.Path(os.environ.get("H5ZSAE_PLUGIN_DIR", ROOT / "target" / "release"))
-# HDF5 reads this once, when it is loaded by h5py.
-os.environ["HDF5_PLUGIN_PATH"] = str(RELEASE)
+import common
+from common import RECORD, RELEASE, ROOT, publish_model
 
-import h5py  # noqa: E402
-import hdf5plugin  # noqa: E402
-import numpy as np  # noqa: E402
+import h5py
+import numpy as np
 
-import codecs_hdf5  # noqa: E402
+import codecs_hdf5
 
 BUILT_IN_MODEL = ROOT / "models" / "builtin.sae"
 N_FRAMES = 2000
@@ -53,7 +45,7 @@ def parse_arguments():
     parser.add_argument("--narrow-model", type=pathlib.Path, help="model trained on the narrow set, seed 1")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".cache", help="where the two sets are kept")
     parser.add_argument("--set", choices=["broad", "narrow"], action="append", help="only this set")
-    parser.add_argument("--record", type=pathlib.Path, default=ROOT / "benches" / "record")
+    parser.add_argument("--record", type=pathlib.Path, default=RECORD)
     return parser.parse_args()
 
 
@@ -70,15 +62,6 @@ def load_frames(kind, folder):
         return f["frames"][...]
 
 
-def publish_model(path, sae):
-    """Puts a model where the filter looks for it by id, for as long as this process runs."""
-    folder = tempfile.mkdtemp(prefix="models-")
-    atexit.register(shutil.rmtree, folder)
-    report = json.loads(subprocess.check_output([sae, "info", "--json", str(path)]))
-    shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
-    os.environ["H5Z_SAE_MODEL_PATH"] = folder
-
-
 def codecs_for(kind, options):
     """Rows of one set's table, in order. Lossless codecs are apart: they are run once, not per bound."""
     rows = codecs_hdf5.peers()
@@ -87,7 +70,7 @@ def codecs_for(kind, options):
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model", model_bytes=BUILT_IN_MODEL.stat().st_size)
         if kind == "narrow" and options.narrow_model:
-            publish_model(options.narrow_model, sae)
+            publish_model(options.narrow_model)
             rows += codecs_hdf5.ours(
                 sae, "H5Z-SAE, model trained for it", "--model", str(options.narrow_model),
                 model_bytes=options.narrow_model.stat().st_size,
@@ -194,49 +177,12 @@ def markdown(rows):
     return "\n".join(lines + footnote(rows))
 
 
-def put_into_readme(table):
-    """Replaces what stands between the README's two markers."""
-    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
-    path = ROOT / "README.md"
-    text = path.read_text()
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
-    part = path.with_suffix(".md.part")
-    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-    os.replace(part, path)
-
-
-def first_line(command):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return (done.stdout.splitlines() or ["unknown"])[0]
-
-
-def cpu_name():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
 def write_record(rows, options):
     """The rows as CSV and, beside it, what they were measured with. Returns the CSV's path."""
-    options.record.mkdir(parents=True, exist_ok=True)
     name = "peers" if options.peers_only else "ratios"
     path = options.record / f"{datetime.date.today().isoformat()}-{name}.csv"
-    part = path.with_suffix(".csv.part")
-    with open(part, "w", newline="") as f:
-        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
-    path.with_suffix(".txt").write_text(
-        f"commit      {first_line(['git', 'rev-parse', '--short', 'HEAD'])}\n"
-        f"cpu         {cpu_name()}, {os.cpu_count()} in use\n"
-        f"rustc       {first_line(['rustc', '--version'])}\n"
-        f"h5py        {h5py.__version__}, HDF5 {h5py.version.hdf5_version}\n"
-        f"hdf5plugin  {hdf5plugin.version}\n"
-        f"numpy       {np.__version__}\n"
-    )
+    common.write_csv(path, COLUMNS, rows)
+    common.write_versions(path.with_suffix(".txt"), ["hdf5plugin", "numpy"])
     return path
 
 
@@ -248,7 +194,7 @@ def main():
     table = markdown(rows)
     print(table)
     if options.readme:
-        put_into_readme(table)
+        common.replace_between(ROOT / "README.md", "table", table)
     print(f"\n{len(rows)} measurements in {write_record(rows, options)}", file=sys.stderr)
     own_broken = [row for row in rows if row["codec"].startswith("H5Z-SAE") and not row["bound_holds"]]
     return 1 if own_broken else 0

@@ -4,10 +4,16 @@ The plugin and the CLI are those of `make build`, or of the folder in H5ZSAE_PLU
 before h5py is imported, so it is set here, at import.
 """
 import os
+import sys
 
-import tools
+# Before numpy: the products here are small, and two threads that wait for each other are ten times slower than one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import tools  # noqa: E402
 
 os.environ["HDF5_PLUGIN_PATH"] = str(tools.PLUGIN_DIR)
+# The Python package, as it is: nothing is installed.
+sys.path.insert(0, str(tools.ROOT / "python"))
 for name in ("H5Z_SAE_MODEL_PATH", "H5Z_SAE_NUM_THREADS"):
     os.environ.pop(name, None)
 

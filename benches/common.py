@@ -1,0 +1,103 @@
+"""What the benches share: where the built programs are, how records are written, and with what they were made.
+
+Import it before h5py: HDF5 reads its plugin path once, when h5py loads it.
+"""
+import atexit
+import csv
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RELEASE = pathlib.Path(os.environ.get("H5ZSAE_PLUGIN_DIR", ROOT / "target" / "release"))
+RECORD = ROOT / "benches" / "record"
+SAE = RELEASE / "sae"
+os.environ["HDF5_PLUGIN_PATH"] = str(RELEASE)
+
+
+def publish_model(path):
+    """Puts a model where the filter looks for it by id, for as long as this process runs."""
+    folder = tempfile.mkdtemp(prefix="models-")
+    atexit.register(shutil.rmtree, folder)
+    report = json.loads(run_sae("info", "--json", path))
+    shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
+    os.environ["H5Z_SAE_MODEL_PATH"] = folder
+
+
+def first_line(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return (done.stdout.splitlines() or ["unknown"])[0]
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def replace_text(path, text):
+    """Writes a text file that appears only when it is complete."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def write_csv(path, columns, rows):
+    """Rows (dicts) as CSV; the file appears only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", newline="") as f:
+        writer = csv.DictWriter(f, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+def write_versions(path, packages, **more):
+    """What a record was made with, one line each: commit, CPU, compiler, `packages`, and what `more` says."""
+    import h5py
+
+    entries = {
+        "commit": first_line(["git", "rev-parse", "--short", "HEAD"]),
+        "cpu": f"{cpu_name()}, {os.cpu_count()} in use",
+        "rustc": first_line(["rustc", "--version"]),
+        "h5py": f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}",
+        **{name: importlib.metadata.version(name) for name in packages},
+        **more,
+    }
+    width = max(map(len, entries)) + 1
+    replace_text(path, "".join(f"{name:{width}} {value}\n" for name, value in entries.items()))
+
+
+def replace_between(path, name, text):
+    """Replaces what stands between a Markdown file's two markers of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = path.read_text().split(begin)
+    replace_text(path, f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
+def run_sae(*words):
+    """Runs the tool; its message is ours where it fails. Returns what it printed."""
+    done = subprocess.run([str(word) for word in (SAE, *words)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise SystemExit(f"sae {' '.join(map(str, words))} exits {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def read_frames(path):
+    """`/frames` of a file, read in a process of its own: the filter looks at H5Z_SAE_MODEL_PATH once."""
+    import numpy as np
+
+    script = "import sys, h5py, numpy as np\nwith h5py.File(sys.argv[1]) as f: np.save(sys.argv[2], f['frames'][...])"
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "frames.npy")
+        subprocess.run([sys.executable, "-c", script, path, out], check=True, stdin=subprocess.DEVNULL)
+        return np.load(out)

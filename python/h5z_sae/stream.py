@@ -1,0 +1,296 @@
+"""Latents straight from a compressed chunk: docs/format.md, from "Header" to "Atoms", read in Python.
+
+Only what stands before the pixels is decoded: methods, scales and levels of all patches. That is enough to compute
+with latents (neighbours, classes, interpolation) without decoding a frame, and slow: some milliseconds a patch.
+
+    chunk = read_chunk(dataset.id.read_direct_chunk((0, 0, 0))[1], model)
+    latents = chunk.latents()
+"""
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .checks import ModelError
+from .entropy import BodyReader, adaptive_bits, signed
+
+if TYPE_CHECKING:
+    from .model import Model
+
+CONSTANT, GRID, ALIGNED, NETWORK, LOSSLESS = range(5)
+EIGHTH_OCTAVES = (1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188)
+GO_ON = (61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1)
+NONZERO = (
+    1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835, 59992, 61565,
+    62703, 63520, 64104, 64520, 64816, 65026, 65175, 65281, 65355, 65408, 65446, 65472, 65491, 65504, 65513,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What a coded payload says before its bodies, as far as headers and the network need it."""
+
+    shape: tuple[int, ...]
+    latents_only: bool
+    fraction_bits: int
+    step: float | None
+    lowest: int
+    highest: int
+    patch: tuple[int, int]
+    mantissa: int = 0
+    shift: int = 0
+    latent_step: int = 0
+    linear_step: int = 0
+    header_body: bytes = b""
+    pixel_body_bytes: int = 0
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """Frames, rows and columns as the coder sees them."""
+        rows, cols = (1, self.shape[0]) if len(self.shape) == 1 else self.shape[-2:]
+        frames = int(np.prod(self.shape)) // (rows * cols)
+        return (1, frames, rows * cols) if rows * cols < 64 and frames > 1 else (frames, rows, cols)
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchHeader:
+    """Method of one patch and, where it is NETWORK, its scale, steps and nonzero levels by atom."""
+
+    method: int
+    constant: int = 0
+    scale: int = 0
+    latent_step_log2: int = 0
+    linear_step_log2: int = 0
+    latents: dict[int, int] = dataclasses.field(default_factory=dict)
+    linear: dict[int, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Headers of a chunk's patches: frame by frame, in raster order."""
+
+    model: "Model"
+    parameters: Parameters
+    patches: list[PatchHeader]
+
+    def levels(self) -> Array:
+        """B × ℓ, int32; rows of zeros where the network is not used."""
+        levels = np.zeros((len(self.patches), self.model.n_latents), np.int32)
+        for row, patch in zip(levels, self.patches, strict=True):
+            row[list(patch.latents)] = list(patch.latents.values())
+        return levels
+
+    def latents(self) -> Array:
+        """z of every patch, B × ℓ in real units of the patch's scale (running sums for penalty grad)."""
+        steps = np.exp2([-float(patch.latent_step_log2) for patch in self.patches])
+        levels = self.levels()
+        return (np.cumsum(levels, axis=1) if self.model.penalty == "grad" else levels) * steps[:, None]
+
+    def given(self, index: int) -> Array:
+        """Positions that the network gives a patch, rows × columns, int64: "Given positions"."""
+        patch, parameters = self.patches[index], self.parameters
+        if patch.method != NETWORK:
+            raise ModelError(f"patch {index} has method {patch.method}: {NETWORK}, network, expected")
+        linear = np.zeros((1, self.model.n_linear), np.int64)
+        linear[0, list(patch.linear)] = list(patch.linear.values())
+        values = self.model.decode_levels(self.levels()[index:index + 1], patch.latent_step_log2, linear,
+                                          patch.linear_step_log2)[0].astype(np.int64)
+        a = (parameters.mantissa * EIGHTH_OCTAVES[patch.scale % 8]) >> 30
+        b = parameters.shift - patch.scale // 8
+        if not 0 <= b <= 62:
+            raise ModelError(f"scale {patch.scale} needs a shift of {b}: 0 to 62 allowed")
+        position = (values * a + ((1 << b) >> 1)) >> b
+        fine = parameters.fraction_bits
+        return np.clip(position, parameters.lowest << fine, parameters.highest << fine)
+
+
+def read_chunk(stream: bytes, model: "Model") -> Chunk:
+    """Headers of all patches of a coded stream. Raises ModelError for other payloads, and for what is corrupt."""
+    parameters = read_parameters(stream)
+    if parameters.mantissa and parameters.patch != model.patch:
+        raise ModelError(f"patches of {parameters.patch}: the model's are {model.patch}")
+    frames, rows, cols = parameters.layout
+    across = -(-cols // parameters.patch[1])
+    n_patches = across * -(-rows // parameters.patch[0])
+    reader = HeaderReader(model, parameters)
+    before: list[PatchHeader | None] = [None] * n_patches
+    patches: list[PatchHeader] = []
+    for _ in range(frames):
+        frame: list[PatchHeader] = []
+        for index in range(n_patches):
+            left = frame[-1] if index % across else None
+            frame.append(reader.patch(left, before[index]))
+            if reader.body.is_overrun:
+                n_bytes = len(parameters.header_body)
+                raise ModelError(f"stream: {n_bytes} bytes of headers end in frame {len(patches) // n_patches}")
+        before = list(frame)
+        patches += frame
+    return Chunk(model, parameters, patches)
+
+
+class ByteReader:
+    """Fields from the front of a byte string."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, length: int) -> bytes:
+        found = self.data[self.at:self.at + length]
+        if len(found) < length:
+            raise ModelError(f"stream: {len(self.data)} bytes end inside a field of {length} at {self.at}")
+        self.at += length
+        return found
+
+    def integer(self, length: int, is_signed: bool = False) -> int:
+        return int.from_bytes(self.take(length), "little", signed=is_signed)
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.integer(1)
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+            if shift > 63:
+                raise ModelError("stream: a varint is too long")
+
+    def svarint(self) -> int:
+        return signed(self.varint())
+
+
+def read_parameters(stream: bytes) -> Parameters:
+    """Header and parameters of a coded stream; what its checksums say is left to the filter."""
+    reader = ByteReader(stream)
+    if reader.take(4) != b"\x89SAE" or reader.integer(1) != 0:
+        raise ModelError("stream: not of h5z-sae, or of another version")
+    element, bound_kind, payload = reader.take(3)
+    if payload & 127 != 2:
+        raise ModelError(f"stream: payload of kind {payload & 127} has no patches, 2 (coded) expected")
+    reader.take((8 if bound_kind in (1, 2) else 0) + 4 + (8 if payload & 128 else 0) + 4)
+    rank = reader.integer(1)
+    shape = tuple(reader.varint() for _ in range(rank))
+    if not 1 <= rank <= 32 or not all(1 <= length < 1 << 32 for length in shape):
+        raise ModelError(f"stream: dimensions {list(shape)}: 1 to 32 of 1 to 2^32 - 1 allowed")
+    payload_bytes = reader.varint()
+    reader.take(4)
+    if payload_bytes != len(stream) - reader.at:
+        raise ModelError(f"stream: payload of {len(stream) - reader.at} bytes, {payload_bytes} announced")
+    return read_payload(reader, shape, 1 << (element >> 2 & 3))
+
+
+def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int) -> Parameters:
+    """The parameters of "Coded payload"."""
+    flags, fraction_bits = reader.take(2)
+    step = None
+    if not flags & 16:
+        step = float(np.frombuffer(b"\0\0\0\0" + reader.take(4), "<f8")[0])
+    lowest, highest = reader.svarint(), reader.svarint()
+    _, rows, cols = Parameters(shape, False, 0, None, 0, 0, (1, 1)).layout
+    patch = (min(64, rows), min(64, cols)) if rows > 1 else (1, min(4096, cols))
+    if not flags & 32:
+        patch = (reader.varint(), reader.varint())
+        if not (1 <= patch[0] <= rows and 1 <= patch[1] <= cols):
+            raise ModelError(f"stream: patches of {patch[0]} x {patch[1]} in frames of {rows} x {cols}")
+    if flags & 2 and not flags & 64:
+        reader.svarint(), reader.svarint()
+    if flags & 1:
+        reader.take(reader.integer(1) * element_bytes)
+    network = {}
+    if flags & 4:
+        network = {"mantissa": reader.integer(4), "shift": reader.integer(1, True),
+                   "latent_step": reader.integer(1, True), "linear_step": reader.integer(1, True)}
+    header_body = reader.take(reader.varint())
+    return Parameters(shape, bool(flags & 8), fraction_bits, step, lowest, highest, patch, **network,
+                      header_body=header_body, pixel_body_bytes=len(reader.data) - reader.at)
+
+
+class HeaderReader:
+    """Adaptive state of the patch headers of a chunk: "Patch headers" and "Atoms"."""
+
+    def __init__(self, model: "Model", parameters: Parameters) -> None:
+        self.model, self.parameters = model, parameters
+        self.body = BodyReader(parameters.header_body)
+        self.methods = [adaptive_bits(8) for _ in range(36)]
+        self.constants, self.constant = adaptive_bits(20), 0
+        self.scales, self.scale = adaptive_bits(20), 0
+        self.kinds, self.previous_kinds = adaptive_bits(8), 0
+        self.fire = [[int(p) << 6, 60] for p in model.priors.fire]
+        self.sign = adaptive_bits(1)[0]
+        self.latent_levels = [go_on_bits(m) for m in range(48)]
+        self.linear_levels = [go_on_bits(x) for x in range(-12, 23)]
+        self.nonzero = [[[p << 6, 6] for _ in range(22)] for p in NONZERO]
+
+    def patch(self, left: PatchHeader | None, before: PatchHeader | None) -> PatchHeader:
+        """The next patch; `left` and `before` are its neighbours in the frame and in time."""
+        context = 6 * (5 if left is None else left.method) + (5 if before is None else before.method)
+        method = self.body.symbol(self.methods[context], 3)
+        if method == CONSTANT:
+            self.constant += signed(self.body.exp_golomb(self.constants))
+            return PatchHeader(method, self.constant)
+        if method == NETWORK:
+            return self.network()
+        if method > LOSSLESS:
+            raise ModelError(f"stream: a patch has the reserved method {method}")
+        return PatchHeader(method)
+
+    def network(self) -> PatchHeader:
+        """Scale, kinds of atoms, levels."""
+        self.scale += signed(self.body.exp_golomb(self.scales))
+        if abs(self.scale) > 1024:
+            raise ModelError(f"stream: a patch has scale {self.scale}: within 1024 of 0 allowed")
+        pair = 2 * self.previous_kinds
+        has_latents = self.body.adaptive(self.kinds[pair])
+        has_linear = self.body.adaptive(self.kinds[pair + 1])
+        self.previous_kinds = has_latents + 2 * has_linear
+        octaves = self.scale // 8
+        decoder = self.model.decoder
+        t = min(max(self.parameters.latent_step + octaves, 0), decoder.latent_frac_bits)
+        u = min(max(self.parameters.linear_step + octaves, 0), int(decoder.coef_frac_bits.min()))
+        latents = self.latents(t) if has_latents else {}
+        priors = self.model.priors
+        sizes = priors.linear_scale if has_latents else priors.linear_only_scale
+        linear = self.linear(sizes, u) if has_linear else {}
+        return PatchHeader(NETWORK, 0, self.scale, t, u, latents, linear)
+
+    def latents(self, t: int) -> dict[int, int]:
+        """Levels of the latents whose level is not 0."""
+        levels = {}
+        for atom, fire in enumerate(self.fire):
+            if not self.body.adaptive(fire):
+                continue
+            negative = self.model.penalty == "grad" and self.body.adaptive(self.sign)
+            expected = int(self.model.priors.weight_scale[atom]) + 4 * t
+            magnitude = self.magnitude(self.latent_levels[min(max(int(expected / 2), 0), 47)])
+            levels[atom] = -magnitude if negative else magnitude
+        return levels
+
+    def linear(self, sizes: Array, u: int) -> dict[int, int]:
+        """Levels of the linear atoms whose level is not 0."""
+        levels, seen = {}, [0] * 16
+        for atom, size in enumerate(sizes):
+            x = (int(size) + 4 * u) // 2
+            if x < -12:
+                continue
+            x, total, now = min(x, 22), sum(seen), 0
+            octave = total.bit_length() - 1
+            activity = min(21, 1 + 2 * octave + (total >> (octave - 1) & 1 if octave else 0)) if total else 0
+            if self.body.adaptive(self.nonzero[x + 12][activity]):
+                negative = self.body.bits(1)
+                magnitude = self.magnitude(self.linear_levels[x + 12])
+                levels[atom] = -magnitude if negative else magnitude
+                y = max(x, -4)
+                now = min(65536, 16 * magnitude >> (y // 2) if y >= 0 else magnitude << (4 + -y // 2))
+            seen[atom % 16] = now
+        return levels
+
+    def magnitude(self, decisions: list[list[int]]) -> int:
+        """|level| from 1."""
+        return 1 + min((1 << 24) - 2, self.body.exp_golomb(decisions))
+
+
+def go_on_bits(expected: int) -> list[list[int]]:
+    """Decisions of magnitudes whose mean is `expected` half octaves of a step."""
+    return [[GO_ON[min(max(2 * c + 2 - expected, -8), 8) + 8] << 6, 6] for c in range(20)]
