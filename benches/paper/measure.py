@@ -95,7 +95,7 @@ def describe(net, model, report):
     return {
         "net": net.name, "penalty": net.penalty, "lambda": net.sparsity_lambda, "active": net.active,
         "n": model.n_values, "hidden": model.n_hidden, "latents": net.latents, "latents_kept": model.n_latents,
-        "overcomplete": net.latents >= 2 * model.n_values, "components": model.n_linear, "epochs": net.epochs,
+        "overcomplete": net.latents >= 2 * model.n_values, "components": model.n_coefs, "epochs": net.epochs,
         "flags": " ".join(net.flags()), "steps": report["steps"], "train_seconds": round(report["seconds"], 1),
         "train_cpu_seconds": round(report["cpu_seconds"], 1), "model_bytes": report["bytes"],
         "none_step_log2": model.none_step_log2,

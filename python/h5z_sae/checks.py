@@ -65,13 +65,15 @@ def broken_shapes(model: "Model"):
     yield from in_range("number of basis blocks", len(decoder.basis), 1, 64)
     if decoder.coef is None and m != linear:
         yield f"decoder.coef is absent: {m} hidden units and {linear} basis rows must then be equal"
+    coefs = linear if decoder.coef is None else decoder.coef.shape[1]
+    yield from in_range("columns of decoder.coef", coefs, 1, linear)
     expected: dict[str, tuple[Any, tuple[int, ...]]] = {
         "decoder.hidden_bias": (decoder.hidden_bias, (m,)),
         "decoder.coef_bias": (decoder.coef_bias, (linear,)),
         "decoder.coef_shift": (decoder.coef_shift, (linear,)),
         "decoder.coef_frac_bits": (decoder.coef_frac_bits, (linear,)),
         "decoder.mean": (decoder.mean, (model.n_stored,)),
-        "encoder.input": (encoder.input, (model.n_values if encoder.direct else linear, m)),
+        "encoder.input": (encoder.input, (model.n_values if encoder.direct else coefs, m)),
         "encoder.input_bias": (encoder.input_bias, (m,)),
         "encoder.latent": (encoder.latent, (m, latents)),
         "encoder.latent_bias": (encoder.latent_bias, (latents,)),
@@ -81,7 +83,7 @@ def broken_shapes(model: "Model"):
         "priors.linear_only_scale": (priors.linear_only_scale, (linear,)),
     }
     if decoder.coef is not None:
-        expected["decoder.coef"] = (decoder.coef, (m, linear))
+        expected["decoder.coef"] = (decoder.coef, (m, coefs))
     for index, block in enumerate(decoder.basis):
         expected[f"decoder.basis.{index}"] = (block, (len(block), model.n_stored))
         yield from in_range(f"rows of decoder.basis.{index}", len(block), 1, MAX_LAYER_WIDTH)

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from .model import Model
 
 LATENT_LIMIT = 1 << 24
+# 2^(i/8) in Q30.
+EIGHTH_OCTAVES = (1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188)
 # Patches decoded together: 256 of 64 × 64 take 8 MB in int64.
 BATCH = 256
 
 Array = np.ndarray[Any, Any]
 
 
-def decode(model: "Model", levels: Array, step_log2: int, linear_levels: Array | None, linear_step_log2: int) -> Array:
+def decode(model: "Model", levels: Array, step_log2: int, linear_levels: Array | None, linear_step_quarters: int) -> Array:
     """Steps 1 to 6: B × rows × columns, int32 in Q30. Model.decode_levels says more."""
     levels = np.asarray(levels)
     layers = Layers(model)
@@ -27,7 +29,7 @@ def decode(model: "Model", levels: Array, step_log2: int, linear_levels: Array |
     for start in range(0, len(levels), BATCH):
         block = slice(start, start + BATCH)
         linear = None if linear_levels is None else np.asarray(linear_levels)[block]
-        outputs = layers.outputs(levels[block], step_log2, linear, linear_step_log2)
+        outputs = layers.outputs(levels[block], step_log2, linear, linear_step_quarters)
         out[block] = model.unfold(inverse_transform(model, outputs))
     return out.reshape(-1, *model.patch)
 
@@ -44,15 +46,19 @@ class Layers:
         self.coef = None if decoder.coef is None else decoder.coef.astype(np.float64)
         self.basis = np.concatenate(decoder.basis).astype(np.float64)
 
-    def outputs(self, levels: Array, step_log2: int, linear: Array | None, linear_step_log2: int) -> Array:
+    def outputs(self, levels: Array, step_log2: int, linear: Array | None, linear_step_quarters: int) -> Array:
         """Steps 1 to 5: B × n', int64."""
         coefs = self.coefficients(self.hidden_layer(levels, step_log2))
         decoder = self.model.decoder
         frac_bits = decoder.coef_frac_bits.astype(np.int64)
         if linear is not None:
-            if not 0 <= linear_step_log2 <= int(frac_bits.min()):
-                raise ModelError(f"linear step 2^-{linear_step_log2}: exponents 0 to {frac_bits.min()} allowed")
-            coefs = coefs + (linear.astype(np.int64) << (frac_bits - linear_step_log2))
+            if not 0 <= linear_step_quarters <= 4 * int(frac_bits.min()):
+                raise ModelError(f"linear step 2^-({linear_step_quarters}/4): 0 to {4 * frac_bits.min()} quarters allowed")
+            octaves = -(-linear_step_quarters // 4)
+            in_q30 = linear.astype(np.int64) * EIGHTH_OCTAVES[2 * (4 * octaves - linear_step_quarters)]
+            bits = frac_bits - octaves
+            coefs = coefs + np.where(bits < 30, rounding_shift(in_q30, np.maximum(30 - bits, 0)),
+                                     in_q30 << np.maximum(bits - 30, 0))
         most = (1 << decoder.coef_bits) - 1
         coefs = np.clip(coefs, -most, most)
         return (coefs.astype(np.float64) @ self.basis).astype(np.int64) + decoder.mean
@@ -78,7 +84,10 @@ class Layers:
     def coefficients(self, hidden: Array) -> Array:
         """Step 3: B × K, int64."""
         decoder = self.model.decoder
-        sums = hidden if self.coef is None else (hidden.astype(np.float64) @ self.coef).astype(np.int64)
+        sums = hidden
+        if self.coef is not None:
+            sums = np.zeros((len(hidden), self.model.n_linear), np.int64)
+            sums[:, : self.model.n_coefs] = hidden.astype(np.float64) @ self.coef
         return rounding_shift(sums + decoder.coef_bias, decoder.coef_shift.astype(np.int64))
 
 

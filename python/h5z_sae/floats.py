@@ -37,7 +37,7 @@ def encode(model: "Model", transformed: Array) -> Array:
     encoder = model.encoder
     layers = [array.astype(np.float32)
               for array in (encoder.input, encoder.input_bias, encoder.latent, encoder.latent_bias)]
-    basis = None if encoder.direct else model.float_basis()
+    basis = None if encoder.direct else model.float_basis()[: model.n_coefs]
     mean = model.unfold(float_mean(model)[None])[0]
     out = np.empty((len(transformed), model.n_latents), np.float32)
     for start in range(0, len(transformed), BATCH):
@@ -152,4 +152,6 @@ def coefficient_layer(model: "Model") -> tuple[Array | None, Array]:
     bias = (decoder.coef_bias * unit).astype(np.float32)
     if decoder.coef is None:
         return None, bias
-    return (decoder.coef * unit).astype(np.float32), bias
+    coef = np.zeros((model.n_hidden, model.n_linear), np.float32)
+    coef[:, : model.n_coefs] = decoder.coef * unit[: model.n_coefs]
+    return coef, bias

@@ -36,7 +36,8 @@ class Decoder:
     hidden_shift: int
     hidden_bits: int
     coef: Array | None
-    """m × K, int8 or int16; None where it is the identity, then m = K."""
+    """m × K' with K' ≤ K, int8 or int16: the rest of the basis serves linear atoms. None where it is the identity,
+    then m = K = K'."""
     coef_bias: Array
     """K, int32."""
     coef_shift: Array
@@ -130,6 +131,11 @@ class Model:
         """K."""
         return len(self.decoder.coef_bias)
 
+    @property
+    def n_coefs(self) -> int:
+        """K', leading rows of the basis that the network speaks through and listens to."""
+        return self.n_linear if self.decoder.coef is None else int(self.decoder.coef.shape[1])
+
     # Files.
 
     @classmethod
@@ -193,12 +199,12 @@ class Model:
         return values.reshape(-1, *self.patch)
 
     def decode_levels(self, levels: Array, step_log2: int, linear_levels: Array | None = None,
-                      linear_step_log2: int = 0) -> Array:
+                      linear_step_quarters: int = 0) -> Array:
         """Patches of levels, exactly as every reader of a file gets them: B × rows × columns, int32 in Q30.
 
-        `levels`: B × ℓ; `linear_levels`: B × K or None. Raises ModelError where a latent reaches 2^24.
+        `levels`: B × ℓ; `linear_levels`: B × K or None, in steps of 2^-(linear_step_quarters / 4). Raises ModelError where a latent reaches 2^24.
         """
-        return exact.decode(self, levels, step_log2, linear_levels, linear_step_log2)
+        return exact.decode(self, levels, step_log2, linear_levels, linear_step_quarters)
 
     def float_basis(self) -> Array:
         """The basis in real units, all blocks together: K × n', float32."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from .checks import ModelError
 from .entropy import BodyReader, adaptive_bits, signed
+from .exact import EIGHTH_OCTAVES
 
 if TYPE_CHECKING:
     from .model import Model
 
 CONSTANT, GRID, ALIGNED, NETWORK, LOSSLESS = range(5)
-EIGHTH_OCTAVES = (1073741824, 1170923762, 1276901417, 1392470869, 1518500250, 1655936265, 1805811301, 1969251188)
 GO_ON = (61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1)
 NONZERO = (
     1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835, 59992, 61565,
@@ -62,7 +62,7 @@ class PatchHeader:
     constant: int = 0
     scale: int = 0
     latent_step_log2: int = 0
-    linear_step_log2: int = 0
+    linear_step_quarters: int = 0
     latents: dict[int, int] = dataclasses.field(default_factory=dict)
     linear: dict[int, int] = dataclasses.field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class Chunk:
         linear = np.zeros((1, self.model.n_linear), np.int64)
         linear[0, list(patch.linear)] = list(patch.linear.values())
         values = self.model.decode_levels(self.levels()[index:index + 1], patch.latent_step_log2, linear,
-                                          patch.linear_step_log2)[0].astype(np.int64)
+                                          patch.linear_step_quarters)[0].astype(np.int64)
         a = (parameters.mantissa * EIGHTH_OCTAVES[patch.scale % 8]) >> 30
         b = parameters.shift - patch.scale // 8
         if not 0 <= b <= 62:
@@ -217,6 +217,7 @@ class HeaderReader:
         self.constants, self.constant = adaptive_bits(20), 0
         self.scales, self.scale = adaptive_bits(20), 0
         self.kinds, self.previous_kinds = adaptive_bits(8), 0
+        self.linear_changes = adaptive_bits(20)
         self.fire = [[int(p) << 6, 60] for p in model.priors.fire]
         self.sign = adaptive_bits(1)[0]
         self.latent_levels = [go_on_bits(m) for m in range(48)]
@@ -245,14 +246,15 @@ class HeaderReader:
         has_latents = self.body.adaptive(self.kinds[pair])
         has_linear = self.body.adaptive(self.kinds[pair + 1])
         self.previous_kinds = has_latents + 2 * has_linear
-        octaves = self.scale // 8
-        decoder = self.model.decoder
-        t = min(max(self.parameters.latent_step + octaves, 0), decoder.latent_frac_bits)
-        u = min(max(self.parameters.linear_step + octaves, 0), int(decoder.coef_frac_bits.min()))
+        decoder, priors = self.model.decoder, self.model.priors
+        t = min(max(self.parameters.latent_step + self.scale // 8, 0), decoder.latent_frac_bits)
         latents = self.latents(t) if has_latents else {}
-        priors = self.model.priors
-        sizes = priors.linear_scale if has_latents else priors.linear_only_scale
-        linear = self.linear(sizes, u) if has_linear else {}
+        u, linear = 0, {}
+        if has_linear:
+            change = min(max(signed(self.body.exp_golomb(self.linear_changes)), -(1 << 31)), (1 << 31) - 1)
+            wanted = self.parameters.linear_step + self.scale // 2 + change
+            u = min(max(wanted, 0), 4 * int(decoder.coef_frac_bits.min()))
+            linear = self.linear(priors.linear_scale if has_latents else priors.linear_only_scale, u)
         return PatchHeader(NETWORK, 0, self.scale, t, u, latents, linear)
 
     def latents(self, t: int) -> dict[int, int]:
@@ -271,7 +273,7 @@ class HeaderReader:
         """Levels of the linear atoms whose level is not 0."""
         levels, seen = {}, [0] * 16
         for atom, size in enumerate(sizes):
-            x = (int(size) + 4 * u) // 2
+            x = (int(size) + u) // 2
             if x < -12:
                 continue
             x, total, now = min(x, 22), sum(seen), 0
