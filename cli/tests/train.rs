@@ -64,6 +64,50 @@ fn everything_that_happens_is_one_json_object_a_line() {
 }
 
 #[test]
+fn a_bound_chooses_the_objective_by_held_out_bytes() {
+    let folder = folder_with_frames(&[]);
+    let train = ["train", "frames.h5:/frames", "-o", "small.sae", "--held-out", "0.2", "--basis-rows", "20"];
+    let bounds = ["--abs", "0.01", "--rel", "0.001", "--steps", "400", "--lambda", "1e-6", "--log-json", "log"];
+    let outcome = folder.sae(&[&train[..], &SMALL_NET, &bounds].concat()).expect(0);
+    assert_eq!(outcome.stdout.matches("tried   active").count(), 5, "{}", outcome.stdout);
+    let events: Vec<serde_json::Value> =
+        text(&folder, "log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    let cost = |event: &serde_json::Value| -> f64 {
+        let sizes = event["coded_bytes"].as_array().unwrap();
+        assert_eq!(sizes.len(), 2);
+        sizes.iter().map(|size| size["bytes"].as_f64().unwrap().ln()).sum()
+    };
+    let least = of("alternative").into_iter().map(cost).fold(f64::INFINITY, f64::min);
+    assert_eq!(cost(of("chosen")[0]), least);
+    assert!(of("alternative").iter().all(|tried| tried["lambda"] == 1e-6), "what was given is not tried");
+    // Nothing but the steps and the choice enters the result: the chosen settings by hand give the same weights.
+    let chosen = of("chosen")[0];
+    let (active, scale) = (chosen["active"].to_string(), chosen["rate_scale"].to_string());
+    let by_hand = ["--steps", "400", "--refine", "0.25", "--active", &active, "--rate-scale", &scale];
+    let by_hand = [&train[..3], &["again.sae"], &train[4..], &SMALL_NET, &by_hand].concat();
+    folder.sae(&by_hand).expect(0);
+    let weights = |name: &str| {
+        let file = read(&folder, name);
+        let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        file[8 + header..].to_vec()
+    };
+    assert_eq!(weights("small.sae"), weights("again.sae"));
+}
+
+#[test]
+fn principal_components_alone_are_a_model_too() {
+    let folder = folder_with_frames(&[]);
+    let train = ["train", "frames.h5:/frames", "-o", "control.sae", "--control", "--held-out", "0.2", "--json"];
+    let report = folder.sae(&[&train[..], &SMALL_NET].concat()).expect(0).json();
+    assert_eq!((report["steps"].as_u64(), report["held_out"]["nonzeros"].as_f64()), (Some(0), Some(0.0)));
+    let repack = ["repack", "frames.h5", "small.h5", "--model", "control.sae", "--abs", "1e-2", "--json"];
+    let verified = folder.sae(&[&repack[..], &["--dataset", "/frames"]].concat()).expect(0).json();
+    let network = &verified["datasets"][0]["patches_by_method"]["network"];
+    assert!(network.as_u64().is_some_and(|patches| patches > 0), "{verified}");
+}
+
+#[test]
 fn counts_are_learnt_in_patches_and_reported_as_json() {
     let folder = folder_with_frames(&["--counts", "1000"]);
     let train = ["train", "frames.h5:/frames", "frames.h5:/frames", "-o", "small.sae", "--patch", "10x6"];

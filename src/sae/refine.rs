@@ -327,3 +327,60 @@ impl ActiveLatents {
         levels
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::backend::ScalarBackend;
+    use super::super::testing::cosine_spec;
+    use super::*;
+    use crate::array::PatchShape;
+
+    fn squared_error(model: &Arc<Model>, entries: &[(u32, f32)], wanted: &[f32]) -> f64 {
+        model.state(entries, wanted).squared_error
+    }
+
+    #[test]
+    fn a_few_steps_find_the_latents_that_made_a_patch() {
+        for point_symmetric in [false, true] {
+            let spec = cosine_spec(PatchShape { rows: 16, cols: 12 }, point_symmetric);
+            let model = Model::parse(&spec.to_bytes().unwrap()).unwrap();
+            let patch: Vec<f32> = (0..192)
+                .map(|p| 0.5 + 0.3 * (p.min(191 - p) as f32 * 0.05).cos())
+                .collect();
+            let latents = model.analyze(&ScalarBackend, &patch);
+            let wanted = model.least_squares(&ScalarBackend, &patch);
+            let wanted = &wanted[..model.n_coefs()];
+            let exact: Vec<(u32, f32)> =
+                (0..).zip(latents.iter().copied()).filter(|(_, latent)| *latent > 0.0).collect();
+            let off: Vec<(u32, f32)> = exact.iter().map(|&(index, value)| (index, value * 1.3)).collect();
+            let refined = model.refine_entries(&ScalarBackend, off.clone(), wanted);
+            let (before, after) =
+                (squared_error(&model, &off, wanted), squared_error(&model, &refined.entries, wanted));
+            assert!(before > 1e-3 && after < 0.01 * before, "{before} before, {after} after");
+        }
+    }
+
+    /// Two latents whose atoms are nearly alike.
+    fn correlated(first: f32, second: f32) -> ActiveLatents {
+        ActiveLatents { entries: vec![(3, first), (7, second)], curvature: vec![1.0, 0.9, 1.0] }
+    }
+
+    #[test]
+    fn later_latents_make_up_for_the_rounding_of_earlier_ones() {
+        // Each by itself would be rounded to 1, both downwards.
+        assert_eq!(correlated(1.4, 1.4).levels(1.0, 100), [(3, 2), (7, 1)]);
+        assert_eq!(correlated(1.4, 1.4).levels(1.0, 1), [(3, 1), (7, 1)]);
+        assert_eq!(correlated(0.2, 0.1).levels(1.0, 100), []);
+    }
+
+    #[test]
+    fn a_latent_that_others_can_replace_is_left_out() {
+        // Without the second the error grows by 0.1²·(1 − 0.9²) = 0.0019.
+        let pruned = correlated(1.0, 0.1).pruned(0.002);
+        assert_eq!(pruned.entries.len(), 1);
+        assert!((pruned.entries[0].1 - 1.09).abs() < 1e-6, "{:?}", pruned.entries);
+        assert_eq!(correlated(1.0, 0.1).pruned(0.0018).entries, correlated(1.0, 0.1).entries);
+    }
+}
