@@ -1,4 +1,4 @@
-//! The training loop: batches in shards, one for each thread; gradients summed in the shards' order.
+//! The training loop: batches in shards, one for each thread; gradients summed in the shards' order, then over ranks.
 
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::{Adam, sum_shards};
+use crate::ranks::{Placement, Ranks, broadcast_parameters, sum_parameters, sum_stats};
 use crate::revival::{Activity, revive};
 use crate::schedule::{Budget, Schedule, TIMED_SHARE, TIMED_STEPS, annealed_active};
 
@@ -74,13 +75,17 @@ const INPUT_WHITENING: f64 = 0.6;
 
 /// A training under way.
 struct Loop<'a> {
+    /// Those of this rank's patches.
     components: &'a Array2<f32>,
+    placement: Placement,
+    ranks: &'a mut dyn Ranks,
     options: &'a FitOptions,
     network: Network<f32>,
     adam: Adam,
     /// One for each shard.
     gradients: Vec<Parameters<f32>>,
     rng: ChaCha8Rng,
+    /// Of the patches of all ranks.
     order: Vec<usize>,
     next: usize,
 }
@@ -97,37 +102,48 @@ pub struct Fitted {
 }
 
 /// Trains a network on components (patches × K) with the given variances. `started` is when the time budget began. Runs
-/// in the caller's thread pool.
+/// in the caller's thread pool. Each rank gives the components of its own patches, and the same options; a batch is
+/// drawn from the patches of all, and all return the same network. Collective.
 ///
 /// # Errors
-/// `InvalidArgument` if there are fewer patches than a batch has.
+/// `InvalidArgument` if there are fewer patches, on all ranks, than a batch has.
 pub fn fit(
     components: &Array2<f32>,
     variances: &Array1<f64>,
     options: &FitOptions,
     started: Instant,
     report: &mut Report,
+    ranks: &mut dyn Ranks,
 ) -> Result<Fitted, Error> {
-    if components.nrows() < options.batch {
+    let placement = Placement::new(components.nrows(), ranks);
+    if placement.n_total < options.batch {
         let message =
-            format!("{} training patches: fewer than a batch of {}", components.nrows(), options.batch);
+            format!("{} training patches: fewer than a batch of {}", placement.n_total, options.batch);
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    Ok(Loop::new(components, variances, options).run(started, report))
+    Ok(Loop::new(components, placement, variances, options, ranks).run(started, report))
 }
 
 impl<'a> Loop<'a> {
-    fn new(components: &'a Array2<f32>, variances: &Array1<f64>, options: &'a FitOptions) -> Self {
+    fn new(
+        components: &'a Array2<f32>,
+        placement: Placement,
+        variances: &Array1<f64>,
+        options: &'a FitOptions,
+        ranks: &'a mut dyn Ranks,
+    ) -> Self {
         let shape =
             NetworkShape { components: components.ncols(), hidden: options.hidden, latents: options.latents };
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let parameters = Parameters::random(shape, &mut rng);
+        let mut parameters = Parameters::random(shape, &mut rng);
+        broadcast_parameters(&mut parameters, ranks);
         let network =
             Network { parameters, input_scale: input_scale(variances), objective: options.objective };
         let gradients = vec![Parameters::zeros(shape); options.threads.max(1)];
-        let order: Vec<usize> = (0..components.nrows()).collect();
+        let order: Vec<usize> = (0..placement.n_total).collect();
         let next = order.len();
-        Self { components, options, network, adam: Adam::new(shape, CLIP_NORM), gradients, rng, order, next }
+        let adam = Adam::new(shape, CLIP_NORM);
+        Self { components, placement, ranks, options, network, adam, gradients, rng, order, next }
     }
 
     fn run(mut self, started: Instant, report: &mut Report) -> Fitted {
@@ -153,15 +169,19 @@ impl<'a> Loop<'a> {
             activity.add(&stats.fired);
             means.add(&stats, self.options.objective.sparsity_lambda);
             if n_steps.is_none() {
-                n_steps = self.steps_within_budget(step, started, loop_started);
+                let n_steps_here = self.steps_within_budget(step, started, loop_started);
+                n_steps = self.first_ranks(n_steps_here);
             }
             let may_revive = n_steps.is_some_and(|n_steps| (step as f64) < REVIVAL_END * n_steps as f64);
             if step.is_multiple_of(REVIVAL_EPOCHS * steps_per_epoch) && may_revive {
                 self.revive(activity.take_dead());
             }
             let is_due = step.is_multiple_of(REPORT_STEPS) || n_steps == Some(step);
-            if is_due && !report(&means.take(step, n_steps)) {
-                break;
+            if is_due {
+                let is_stopped = !report(&means.take(step, n_steps));
+                if self.ranks.any(is_stopped) {
+                    break;
+                }
             }
         }
         let epoch_seconds = loop_started.elapsed().as_secs_f64() * steps_per_epoch as f64 / step as f64;
@@ -182,21 +202,29 @@ impl<'a> Loop<'a> {
         (is_known || left.is_zero()).then(|| step + (left.as_secs_f64() * step as f64 / elapsed) as usize)
     }
 
-    /// The next batch, in a new order after every pass over the data.
-    fn batch(&mut self) -> Array2<f32> {
+    /// Rank 0's number of steps: clocks differ.
+    fn first_ranks(&mut self, n_steps: Option<usize>) -> Option<usize> {
+        let mut known = [f64::from(u8::from(n_steps.is_some())), n_steps.unwrap_or(0) as f64];
+        self.ranks.broadcast(&mut known);
+        (known[0] > 0.0).then_some(known[1] as usize)
+    }
+
+    /// The patches of the next batch, in a new order after every pass over the data.
+    fn next_batch(&mut self) -> Vec<usize> {
         if self.next + self.options.batch > self.order.len() {
             self.order.shuffle(&mut self.rng);
             self.next = 0;
         }
-        let rows = &self.order[self.next..self.next + self.options.batch];
+        let rows = self.order[self.next..self.next + self.options.batch].to_vec();
         self.next += self.options.batch;
-        self.components.select(Axis(0), rows)
+        rows
     }
 
     fn step(&mut self, learning_rate: f32) -> BatchStats {
-        let batch = self.batch();
-        let (network, atoms, batch_len) = (&self.network, self.network.atoms(), batch.nrows());
-        let shards = batch.axis_chunks_iter(Axis(0), batch_len.div_ceil(self.gradients.len()));
+        let rows = self.next_batch();
+        let batch = self.components.select(Axis(0), &self.placement.local(&rows));
+        let (network, atoms, batch_len) = (&self.network, self.network.atoms(), rows.len());
+        let shards = batch.axis_chunks_iter(Axis(0), batch.nrows().div_ceil(self.gradients.len()).max(1));
         let stats: Vec<BatchStats> = self
             .gradients
             .par_iter_mut()
@@ -208,19 +236,41 @@ impl<'a> Loop<'a> {
                 network.stats(&pass)
             })
             .collect();
+        if stats.is_empty() {
+            self.gradients[0].clear();
+        }
         sum_shards(&mut self.gradients[..stats.len()]);
+        sum_parameters(&mut self.gradients[0], self.ranks);
         atoms.backward(&mut self.gradients[0].hidden);
         self.adam.step(&mut self.network.parameters, &self.gradients[0], learning_rate);
-        stats.into_iter().reduce(BatchStats::joined).expect("a batch has a shard")
+        sum_stats(stats, self.options.latents, self.ranks)
     }
 
     fn revive(&mut self, mut dead: Vec<usize>) {
         dead.shuffle(&mut self.rng);
         dead.truncate(self.options.revived);
         if !dead.is_empty() {
-            let batch = self.batch();
+            let rows = self.next_batch();
+            let batch = self.placement.gather(self.components, &rows, self.ranks);
             revive(&mut self.network, &mut self.adam, &dead, batch.view(), &mut self.rng);
+            self.follow_first_rank();
         }
+    }
+
+    /// Takes over what revival changed on rank 0: its matrix products differ between CPUs by rounding, by which another
+    /// patch may be drawn.
+    fn follow_first_rank(&mut self) {
+        if self.ranks.n_ranks() == 1 {
+            return;
+        }
+        broadcast_parameters(&mut self.network.parameters, self.ranks);
+        for moments in self.adam.moments_mut() {
+            broadcast_parameters(moments, self.ranks);
+        }
+        // Exact in f64 up to 2^53 draws.
+        let mut position = [self.rng.get_word_pos() as f64];
+        self.ranks.broadcast(&mut position);
+        self.rng.set_word_pos(position[0] as u128);
     }
 }
 
@@ -269,6 +319,7 @@ impl Means {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ranks::SingleRank;
     use h5z_sae::sae::Penalty;
     use rand_distr::{Distribution, StandardNormal};
 
@@ -303,10 +354,17 @@ mod tests {
         let components = sparse_components();
         let variances = components.var_axis(Axis(0), 0.0).mapv(f64::from);
         let mut last = f64::NAN;
-        let fitted = fit(&components, &variances, options, Instant::now(), &mut |report| {
-            last = report.squared_error;
-            true
-        });
+        let fitted = fit(
+            &components,
+            &variances,
+            options,
+            Instant::now(),
+            &mut |report| {
+                last = report.squared_error;
+                true
+            },
+            &mut SingleRank,
+        );
         (last / variances.sum(), fitted.unwrap())
     }
 
@@ -341,9 +399,15 @@ mod tests {
 
     #[test]
     fn rejects_fewer_patches_than_a_batch() {
-        let error =
-            fit(&Array2::ones((7, 2)), &Array1::ones(2), &options(Penalty::Z), Instant::now(), &mut |_| true)
-                .unwrap_err();
+        let error = fit(
+            &Array2::ones((7, 2)),
+            &Array1::ones(2),
+            &options(Penalty::Z),
+            Instant::now(),
+            &mut |_| true,
+            &mut SingleRank,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("7 training patches"), "{error}");
     }
 }

@@ -18,6 +18,7 @@ pub mod network;
 pub mod optimiser;
 pub mod pca;
 pub mod priors;
+pub mod ranks;
 pub mod real;
 pub mod revival;
 pub mod schedule;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use h5z_sae::sae::{Model, ModelSpec, Penalty, Transform};
-use h5z_sae::{Error, ErrorKind};
+use h5z_sae::{Error, ErrorKind, PatchShape};
 use h5z_sae_kernels::GemmBackend;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 
@@ -15,6 +15,7 @@ use crate::loader::{FrameSource, Preparation, Split, apply};
 use crate::metrics::{Quality, evaluate, network_squared_error};
 use crate::network::Objective;
 use crate::pca::{Basis, Covariance, Folding};
+use crate::ranks::{Placement, Ranks, SingleRank, agree, share};
 use crate::schedule::Budget;
 
 /// Everything that a training is asked for.
@@ -98,9 +99,9 @@ const LEAST_PATCHES_PER_COMPONENT: usize = 2;
 /// Largest n′: the covariance of more takes gigabytes and its eigenvectors hours.
 const LARGEST_PATCH: usize = 16_384;
 
-/// Bytes that a training holds at its largest, for a statement before it starts. The stage of the covariance and
-/// that of the network do not overlap.
-pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions) -> usize {
+/// Bytes that a training holds at its largest, on the first of `n_ranks`, for a statement before it starts. The stage of
+/// the covariance and that of the network do not overlap.
+pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions, n_ranks: usize) -> usize {
     let n_values = source.patch().n_values();
     let block = crate::loader::BLOCK_PATCHES * n_values * 4 * 3;
     let held_out = Split::new(source.n_patches(), options.held_out).held_out.len() * n_values * 4;
@@ -108,7 +109,8 @@ pub fn memory_bytes(source: &dyn FrameSource, options: &TrainOptions) -> usize {
     let covariance = n_values * n_values * 8 * 4;
     let weights = 2 * options.hidden * (options.components + options.latents) * 4;
     let activations = options.batch * (2 * options.components + 4 * options.hidden + 2 * options.latents) * 4;
-    let network = source.n_patches() * options.components * 4 + weights * (4 + options.threads) + activations;
+    let components = source.n_patches().div_ceil(n_ranks) * options.components * 4;
+    let network = components + weights * (4 + options.threads) + activations;
     held_out + block + covariance.max(network)
 }
 
@@ -122,13 +124,45 @@ pub fn train(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<Trained, Error> {
+    train_on_ranks(source, options, observer, &mut SingleRank).map(|trained| trained.expect("rank 0 has it"))
+}
+
+/// [`train`] on several ranks, all of which have the same source and options but for the number of threads. The model
+/// comes out on rank 0, and is that of a single rank but for rounding; the others get `None`. Collective.
+///
+/// # Errors
+/// Those of [`train`], whichever rank they happen on; `InvalidArgument` if a rank has other patches than rank 0.
+pub fn train_on_ranks(
+    source: &mut (dyn FrameSource + Send),
+    options: &TrainOptions,
+    observer: &mut dyn Observer,
+    ranks: &mut dyn Ranks,
+) -> Result<Option<Trained>, Error> {
     let started = Instant::now();
+    let is_same = check_same_source(source, ranks);
+    agree(is_same, ranks)?;
     check_options(source, options)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
-        .map_err(|error| Error::new(ErrorKind::System, format!("no threads to train with: {error}")))?;
-    pool.install(|| Session { source, options, observer, started }.run())
+        .map_err(|error| Error::new(ErrorKind::System, format!("no threads to train with: {error}")));
+    let pool = agree(pool, ranks)?;
+    pool.install(|| Session { source, options, observer, ranks, started }.run())
+}
+
+fn check_same_source(source: &dyn FrameSource, ranks: &mut dyn Ranks) -> Result<(), Error> {
+    let PatchShape { rows, cols } = source.patch();
+    let here = [source.n_patches() as f64, rows as f64, cols as f64];
+    let mut first = here;
+    ranks.broadcast(&mut first);
+    if first == here {
+        return Ok(());
+    }
+    let message = format!(
+        "{} patches of {rows} x {cols} values, but {} of {} x {} on rank 0: the inputs are not the same",
+        here[0], first[0], first[1], first[2]
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, message))
 }
 
 fn check_options(source: &dyn FrameSource, options: &TrainOptions) -> Result<(), Error> {
@@ -169,19 +203,32 @@ struct Session<'a> {
     source: &'a mut (dyn FrameSource + Send),
     options: &'a TrainOptions,
     observer: &'a mut dyn Observer,
+    ranks: &'a mut dyn Ranks,
     started: Instant,
 }
 
 impl Session<'_> {
-    fn run(mut self) -> Result<Trained, Error> {
+    fn run(mut self) -> Result<Option<Trained>, Error> {
         let split = Split::new(self.source.n_patches(), self.options.held_out);
         self.check_enough(split.training.len())?;
-        let held_out = self.read_scaled(&split.held_out)?;
-        let basis = self.find_basis(&split.training)?;
-        let components = self.project(&split.training, &basis)?;
-        self.check_enough(components.nrows())?;
-        let fitted = self.fit(&components, &basis)?;
-        self.finish(&fitted, &basis, &components, held_out)
+        let first = (self.ranks.rank() == 0).then(|| self.held_out_and_basis(&split)).transpose();
+        let (held_out, basis) = agree(first, self.ranks)?.unzip();
+        let patch_len = self.source.patch().n_values();
+        let basis = Basis::broadcast(basis, patch_len, self.options.components, self.ranks);
+        let components = self.project(share(&split.training, self.ranks), &basis);
+        let components = agree(components, self.ranks)?;
+        let placement = Placement::new(components.nrows(), self.ranks);
+        self.check_enough(placement.n_total)?;
+        let fitted = self.fit(&components, placement.n_total, &basis)?;
+        let calibration = self.calibration(&components, placement);
+        let Some(held_out) = held_out else { return Ok(None) };
+        self.finish(&fitted, &basis, &calibration, placement.n_total, held_out).map(Some)
+    }
+
+    /// What rank 0 finds alone: a basis from sums over all ranks would save little beside its eigenvectors, and rounding
+    /// turns components of nearly equal variance into each other.
+    fn held_out_and_basis(&mut self, split: &Split) -> Result<(Array2<f32>, Basis), Error> {
+        Ok((self.read_scaled(&split.held_out)?, self.find_basis(&split.training)?))
     }
 
     fn preparation(&self) -> Preparation {
@@ -259,13 +306,13 @@ impl Session<'_> {
         Ok(Array2::from_shape_vec((n_used, self.options.components), components).expect("whole rows"))
     }
 
-    fn fit(&mut self, components: &Array2<f32>, basis: &Basis) -> Result<Fitted, Error> {
+    fn fit(&mut self, components: &Array2<f32>, n_training: usize, basis: &Basis) -> Result<Fitted, Error> {
         let options = FitOptions {
             hidden: self.options.hidden,
             latents: self.options.latents,
             objective: self.options.objective,
             budget: self.options.budget,
-            batch: self.options.batch.min(components.nrows() / 2).max(1),
+            batch: self.options.batch.min(n_training / 2).max(1),
             learning_rate: self.options.learning_rate,
             active_start: self.options.active_start,
             revived: self.options.revived,
@@ -274,19 +321,31 @@ impl Session<'_> {
         };
         self.observer.stage("network", 0);
         let observer = &mut *self.observer;
-        fit(components, &basis.variances, &options, self.started, &mut |report| observer.step(report))
+        fit(
+            components,
+            &basis.variances,
+            &options,
+            self.started,
+            &mut |report| observer.step(report),
+            self.ranks,
+        )
+    }
+
+    /// Components of training patches that scales and priors are taken from, of all ranks.
+    fn calibration(&mut self, components: &Array2<f32>, placement: Placement) -> Array2<f32> {
+        let all: Vec<usize> = (0..placement.n_total).collect();
+        placement.gather(components, &spread(&all, CALIBRATION_PATCHES), self.ranks)
     }
 
     fn finish(
         &mut self,
         fitted: &Fitted,
         basis: &Basis,
-        components: &Array2<f32>,
+        calibration: &Array2<f32>,
+        n_training: usize,
         held_out: Array2<f32>,
     ) -> Result<Trained, Error> {
         self.observer.stage("export and check", 0);
-        let calibration: Vec<usize> = (0..components.nrows()).collect();
-        let calibration = components.select(Axis(0), &spread(&calibration, CALIBRATION_PATCHES));
         let meta = ExportMeta {
             patch: self.source.patch(),
             transform: self.options.transform,
@@ -297,7 +356,7 @@ impl Session<'_> {
         let transformed = held_out.mapv(|value| apply(self.options.transform, value));
         let (quality, quality_none) = self.qualities(&model, transformed.view())?;
         let float_squared_error = network_squared_error(&fitted.network, basis, transformed.view());
-        spec.provenance = self.provenance(fitted, components.nrows(), &quality_none);
+        spec.provenance = self.provenance(fitted, n_training, &quality_none);
         let file = spec.to_bytes()?;
         Ok(Trained {
             model: Model::parse(&file)?,

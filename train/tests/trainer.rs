@@ -172,6 +172,8 @@ fn rejects_options_that_contradict_each_other() {
 #[test]
 fn memory_is_stated_and_grows_with_the_data() {
     let (small, large) =
-        (memory_bytes(&spots(100, 0.0), &options()), memory_bytes(&spots(2000, 0.0), &options()));
+        (memory_bytes(&spots(100, 0.0), &options(), 1), memory_bytes(&spots(2000, 0.0), &options(), 1));
     assert!(small > 100_000 && large > small);
+    let many = spots(20_000, 0.0);
+    assert!(memory_bytes(&many, &options(), 2) < memory_bytes(&many, &options(), 1));
 }
