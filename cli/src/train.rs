@@ -15,16 +15,19 @@ use h5z_sae_train::export::{ExportOptions, Width};
 use h5z_sae_train::loader::FrameSource;
 use h5z_sae_train::metrics::{CodedSize, Quality, coded_size};
 use h5z_sae_train::network::Objective;
+use h5z_sae_train::ranks::Ranks;
 use h5z_sae_train::schedule::Budget;
-use h5z_sae_train::trainer::{self, TrainOptions, Trained};
+use h5z_sae_train::trainer::{self, Observer, TrainOptions, Trained};
 
 use crate::error::{At, CliError};
 use crate::output::PendingFile;
 
 mod bars;
+mod ranks;
 mod source;
 
 use bars::Bars;
+use ranks::Quiet;
 use source::Hdf5Frames;
 
 /// Train a model on frames like those that it shall compress
@@ -162,21 +165,48 @@ fn parse_transform(text: &str) -> Result<Transform, String> {
 /// # Errors
 /// A sentence for the user.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let output = PendingFile::try_new(&args.output)?;
-    let options = args.options()?;
-    let frames = Hdf5Frames::try_open(&args.inputs, args.patch, LARGEST_DEFAULT_EDGE, args.mask_value)?;
-    let mut frames: Box<dyn FrameSource + Send> =
-        if args.mirror { Box::new(Mirrored::new(frames)) } else { Box::new(frames) };
-    if !args.json {
-        announce(&*frames, &options);
+    ranks::run(|ranks| train(args, ranks))
+}
+
+fn train(args: &Args, ranks: &mut dyn Ranks) -> Result<(), CliError> {
+    let prepared = Prepared::try_new(args, ranks.rank() == 0);
+    let Prepared { options, mut frames, mut written } = ranks::agree(prepared, ranks)?;
+    if written.is_some() && !args.json {
+        announce(&*frames, &options, ranks.n_ranks());
     }
-    let mut bars = Bars::try_new(args.log.as_deref(), options.budget)?;
-    let trained = trainer::train(&mut *frames, &options, &mut bars).at(args.inputs.join(", "))?;
+    let observer: &mut dyn Observer = match &mut written {
+        Some((_, bars)) => bars,
+        None => &mut Quiet,
+    };
+    let trained =
+        trainer::train_on_ranks(&mut *frames, &options, observer, ranks).at(args.inputs.join(", "))?;
+    let (Some(trained), Some((output, bars))) = (trained, written) else { return Ok(()) };
     bars.finish()?;
     std::fs::write(output.path(), &trained.file).at(args.output.display())?;
     output.finish()?;
-    report(args, &trained)?;
-    Ok(ExitCode::SUCCESS)
+    report(args, &trained)
+}
+
+/// What a rank needs before it can train.
+struct Prepared {
+    options: TrainOptions,
+    frames: Box<dyn FrameSource + Send>,
+    /// Model file and loss curve, of rank 0.
+    written: Option<(PendingFile, Bars)>,
+}
+
+impl Prepared {
+    fn try_new(args: &Args, is_first_rank: bool) -> Result<Self, CliError> {
+        let output = is_first_rank.then(|| PendingFile::try_new(&args.output)).transpose()?;
+        let options = args.options()?;
+        let frames = Hdf5Frames::try_open(&args.inputs, args.patch, LARGEST_DEFAULT_EDGE, args.mask_value)?;
+        let frames: Box<dyn FrameSource + Send> =
+            if args.mirror { Box::new(Mirrored::new(frames)) } else { Box::new(frames) };
+        let with_bars =
+            |output| Ok::<_, CliError>((output, Bars::try_new(args.log.as_deref(), options.budget)?));
+        let written = output.map(with_bars).transpose()?;
+        Ok(Self { options, frames, written })
+    }
 }
 
 impl Args {
@@ -239,17 +269,18 @@ impl Args {
     }
 }
 
-fn announce(frames: &dyn FrameSource, options: &TrainOptions) {
+fn announce(frames: &dyn FrameSource, options: &TrainOptions, n_ranks: usize) {
     let patch = frames.patch();
     println!(
-        "{} patches of {} x {} values; network {} components, {} hidden, {} latents; about {} MB of memory",
+        "{} patches of {} x {} values; network {} components, {} hidden, {} latents; about {} MB of memory{}",
         frames.n_patches(),
         patch.rows,
         patch.cols,
         options.components,
         options.hidden,
         options.latents,
-        trainer::memory_bytes(frames, options) / 1_000_000
+        trainer::memory_bytes(frames, options, n_ranks) / 1_000_000,
+        if n_ranks > 1 { format!(" on each of {n_ranks} ranks") } else { String::new() }
     );
 }
 
