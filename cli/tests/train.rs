@@ -214,6 +214,16 @@ fn a_model_is_fitted_to_other_data() {
     folder.sae(&[&tune[..], &["--patch", "10x10"]].concat()).expect(2).says(&["patch is 20x20 in the model"]);
 }
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn refuses_to_be_one_of_many_ranks_without_mpi() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sae"));
+    command.args(["train", "frames.h5:/frames", "-o", "small.sae"]).current_dir(folder.path());
+    let message = error_of(&command.env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap());
+    assert!(message.contains("one of 2 ranks") && message.contains("--features mpi"), "{message}");
+}
+
 #[test]
 fn mistakes_are_named_and_leave_no_file() {
     let folder = folder_with_frames(&[]);
