@@ -13,6 +13,9 @@ probes=(
     "pkg-config --exists hdf5 || command -v h5cc|libhdf5-dev"
     "command -v gfortran|gfortran"
     "command -v valgrind|valgrind"
+    "command -v mpicc|libopenmpi-dev"
+    "command -v mpirun|openmpi-bin"
+    "ls /usr/lib/llvm-*/lib/libclang.so|libclang-dev"
     "python3 -c 'import ensurepip, venv'|python3-venv"
 )
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, after `make setup build`: Rust's (units, properties, C programs), then the HDF5 clients'.
+# Every test, after `make setup build`: Rust's (units, properties, C programs, mpirun), then the HDF5 clients'.
 # Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,14 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
 cargo test --workspace --no-fail-fast --locked --target-dir "$target" </dev/null 2>&1 | tee "$logs/cargo"
+# `sae train` under mpirun. The same packages as above, so that only the tool is built anew. Without the feature Cargo
+# passes this test by without a word.
+if command -v mpirun >/dev/null && command -v mpicc >/dev/null; then
+    cargo test --workspace --features h5z-sae-cli/mpi --test mpi --locked --target-dir "$target" </dev/null 2>&1 |
+        tee -a "$logs/cargo"
+else
+    echo "mpi: cli/tests/mpi.rs (mpirun or mpicc not found: Debian's openmpi-bin, libopenmpi-dev)" >"$logs/missing"
+fi
 "${VENV:-.venv}/bin/python" -m pytest -ra tests/clients </dev/null 2>&1 | tee "$logs/pytest"
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; …" of every test binary, added up.
@@ -15,6 +23,7 @@ rust_passed=$(awk '/^test result:/ { passed += $4 } END { print passed + 0 }' "$
 skipped=$(
     sed -n 's/^test \(.*\) \.\.\. ignored.*/cargo: \1/p' "$logs/cargo"
     sed -n 's/^SKIPPED /pytest: /p' "$logs/pytest"
+    [ ! -e "$logs/missing" ] || cat "$logs/missing"
 )
 echo
 echo "== cargo test: $rust_passed passed, 0 failed, in $(grep -c '^test result:' "$logs/cargo") binaries"

@@ -10,8 +10,10 @@ use h5z_sae_train::augment::Mirrored;
 use h5z_sae_train::checkpoint::Checkpoint;
 use h5z_sae_train::loader::FrameSource;
 use h5z_sae_train::memory::memory;
+use h5z_sae_train::observer::Observer;
 use h5z_sae_train::options::TrainOptions;
 use h5z_sae_train::outcome::Trained;
+use h5z_sae_train::ranks::Ranks;
 use h5z_sae_train::trainer::{self, Start};
 use serde_json::json;
 
@@ -25,6 +27,7 @@ mod curve;
 mod log;
 mod monitor;
 mod parse;
+mod ranks;
 mod report;
 mod source;
 
@@ -32,6 +35,7 @@ pub use args::Args;
 use curve::Curve;
 use log::Log;
 use monitor::{Keeper, Monitor};
+use ranks::Quiet;
 use source::Hdf5Frames;
 
 /// Patches of more than this many rows or columns are only used if asked for.
@@ -53,19 +57,24 @@ struct Job {
 /// # Errors
 /// A sentence for the user.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let mut job = Job::try_new(args)?;
-    let output = PendingFile::try_new(&job.output)?;
-    check_folders(&job.args)?;
-    let mut frames = job.frames()?;
-    if !job.args.json {
-        announce(&*frames, &job.options)?;
-    }
-    let mut monitor = job.monitor()?;
-    let trained =
-        trainer::train(&mut *frames, &job.options, start(&job.model, job.checkpoint.take()), &mut monitor);
+    ranks::run(|ranks| train(args, ranks))
+}
+
+fn train(args: &Args, ranks: &mut dyn Ranks) -> Result<ExitCode, CliError> {
+    let prepared = Prepared::try_new(args, ranks);
+    let Prepared { mut job, mut frames, mut written } = ranks::agree(prepared, ranks)?;
+    let observer: &mut dyn Observer = match &mut written {
+        Some((_, monitor)) => monitor,
+        None => &mut Quiet,
+    };
+    let start = start(&job.model, job.checkpoint.take());
+    let trained = trainer::train_on_ranks(&mut *frames, &job.options, start, observer, ranks);
     let trained = match trained {
         Err(_) if interrupt::check().is_err() => return Err(CliError::Interrupted),
         trained => trained.at(places(&job.args.inputs))?,
+    };
+    let (Some(trained), Some((output, mut monitor))) = (trained, written) else {
+        return Ok(ExitCode::SUCCESS);
     };
     // First the model: whatever fails after this, it is there.
     output.write(&trained.file)?;
@@ -74,6 +83,31 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     job.args.curve.as_deref().map_or(Ok(()), |path| curve.draw(path))?;
     report::print(&job.args, &job.output, &trained)?;
     Ok(job.exit_code(&trained))
+}
+
+/// What a rank needs before it can train.
+struct Prepared {
+    job: Job,
+    frames: Box<dyn FrameSource + Send>,
+    /// Model file and logs, of rank 0.
+    written: Option<(PendingFile, Monitor)>,
+}
+
+impl Prepared {
+    fn try_new(args: &Args, ranks: &dyn Ranks) -> Result<Self, CliError> {
+        let mut job = Job::try_new(args)?;
+        if ranks.rank() > 0 {
+            return Ok(Self { frames: job.frames()?, job, written: None });
+        }
+        let output = PendingFile::try_new(&job.output)?;
+        check_folders(&job.args)?;
+        let frames = job.frames()?;
+        if !job.args.json {
+            announce(&*frames, &job.options, ranks.n_ranks())?;
+        }
+        let written = Some((output, job.monitor()?));
+        Ok(Self { job, frames, written })
+    }
 }
 
 impl Job {
@@ -159,17 +193,18 @@ fn places(inputs: &[String]) -> String {
     if inputs.len() > MOST { format!("{named} and {} more", inputs.len() - MOST) } else { named }
 }
 
-fn announce(frames: &dyn FrameSource, options: &TrainOptions) -> Result<(), CliError> {
+fn announce(frames: &dyn FrameSource, options: &TrainOptions, n_ranks: usize) -> Result<(), CliError> {
     let patch = frames.patch();
     println!(
-        "{} patches of {} x {} values; network {} components, {} hidden, {} latents; at most {} MB of memory",
+        "{} patches of {} x {} values; network {} components, {} hidden, {} latents; at most {} MB of memory{}",
         frames.n_patches(),
         patch.rows,
         patch.cols,
         options.components,
         options.hidden,
         options.latents,
-        memory(frames, options)?.bytes.div_ceil(1_000_000)
+        memory(frames, options, n_ranks)?.bytes.div_ceil(1_000_000),
+        if n_ranks > 1 { format!(" on each of {n_ranks} ranks") } else { String::new() }
     );
     Ok(())
 }

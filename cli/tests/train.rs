@@ -67,7 +67,8 @@ fn everything_that_happens_is_one_json_object_a_line() {
 fn a_bound_chooses_the_objective_by_held_out_bytes() {
     let folder = folder_with_frames(&[]);
     let train = ["train", "frames.h5:/frames", "-o", "small.sae", "--held-out", "0.2", "--basis-rows", "20"];
-    let bounds = ["--abs", "0.01", "--rel", "0.001", "--steps", "400", "--lambda", "1e-6", "--log-json", "log"];
+    let bounds =
+        ["--abs", "0.01", "--rel", "0.001", "--steps", "400", "--lambda", "1e-6", "--log-json", "log"];
     let outcome = folder.sae(&[&train[..], &SMALL_NET, &bounds].concat()).expect(0);
     assert_eq!(outcome.stdout.matches("tried   active").count(), 5, "{}", outcome.stdout);
     let events: Vec<serde_json::Value> =
@@ -98,7 +99,8 @@ fn a_bound_chooses_the_objective_by_held_out_bytes() {
 #[test]
 fn principal_components_alone_are_a_model_too() {
     let folder = folder_with_frames(&[]);
-    let train = ["train", "frames.h5:/frames", "-o", "control.sae", "--control", "--held-out", "0.2", "--json"];
+    let train =
+        ["train", "frames.h5:/frames", "-o", "control.sae", "--control", "--held-out", "0.2", "--json"];
     let report = folder.sae(&[&train[..], &SMALL_NET].concat()).expect(0).json();
     assert_eq!((report["steps"].as_u64(), report["held_out"]["nonzeros"].as_f64()), (Some(0), Some(0.0)));
     let repack = ["repack", "frames.h5", "small.h5", "--model", "control.sae", "--abs", "1e-2", "--json"];
@@ -256,6 +258,16 @@ fn a_model_is_fitted_to_other_data() {
     let refused = folder.sae(&[&tune[..], &wrong].concat()).expect(2);
     refused.says(&["hidden is 24 in the model to start from, and 25 is asked for"]);
     folder.sae(&[&tune[..], &["--patch", "10x10"]].concat()).expect(2).says(&["patch is 20x20 in the model"]);
+}
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn refuses_to_be_one_of_many_ranks_without_mpi() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sae"));
+    command.args(["train", "frames.h5:/frames", "-o", "small.sae"]).current_dir(folder.path());
+    let message = error_of(&command.env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap());
+    assert!(message.contains("one of 2 ranks") && message.contains("--features mpi"), "{message}");
 }
 
 #[test]

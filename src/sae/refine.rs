@@ -346,9 +346,8 @@ mod tests {
         for point_symmetric in [false, true] {
             let spec = cosine_spec(PatchShape { rows: 16, cols: 12 }, point_symmetric);
             let model = Model::parse(&spec.to_bytes().unwrap()).unwrap();
-            let patch: Vec<f32> = (0..192)
-                .map(|p| 0.5 + 0.3 * (p.min(191 - p) as f32 * 0.05).cos())
-                .collect();
+            let patch: Vec<f32> =
+                (0..192).map(|p| 0.5 + 0.3 * (p.min(191 - p) as f32 * 0.05).cos()).collect();
             let latents = model.analyze(&ScalarBackend, &patch);
             let wanted = model.least_squares(&ScalarBackend, &patch);
             let wanted = &wanted[..model.n_coefs()];

@@ -1,4 +1,4 @@
-//! The training loop: batches in shards, one for each thread; gradients summed in the shards' order.
+//! The training loop: batches in shards, one for each thread; gradients summed in the shards' order, then over ranks.
 
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::early_stop::{Best, EarlyStop, steps_between};
 use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
 use crate::optimiser::sum_shards;
+use crate::ranks::{Placement, Ranks, agree, broadcast_parameters, on_first, sum_parameters, sum_stats};
 use crate::report::{Means, StepReport};
 use crate::revival::revive;
 use crate::schedule::{Schedule, annealed_active, annealed_rate_scale};
@@ -46,7 +47,7 @@ pub struct FitOptions {
     pub early_stop: Option<EarlyStop>,
 }
 
-/// Follows the loop.
+/// Follows the loop, on each rank.
 pub trait Watch: Send {
     /// Steps are done. `false` ends the training here.
     fn step(&mut self, report: &StepReport) -> bool;
@@ -57,7 +58,7 @@ pub trait Watch: Send {
     /// If it cannot be kept; that ends the training.
     fn state(&mut self, state: &FitState) -> Result<(), Error>;
 
-    /// Bytes of held-out patches, coded with this network.
+    /// Bytes of held-out patches, coded with this network. Asked on rank 0 alone.
     ///
     /// # Errors
     /// Those of export and codec.
@@ -77,7 +78,10 @@ const FIRST_RATE_SCALE: f64 = 1.0;
 
 /// A training under way.
 pub(crate) struct Loop<'a> {
+    /// Those of this rank's patches.
     components: &'a Array2<f32>,
+    placement: Placement,
+    ranks: &'a mut dyn Ranks,
     options: &'a FitOptions,
     /// One for each shard.
     gradients: Vec<Parameters<f32>>,
@@ -93,38 +97,52 @@ pub struct Fitted {
     pub n_steps: usize,
     /// Steps after which the network was what it is.
     pub best_step: usize,
+    /// Whether a rank's observer ended the training before its time.
+    pub is_interrupted: bool,
     /// Seconds for one pass over the data.
     pub epoch_seconds: f64,
 }
 
-/// Trains a network on components (patches × K), from `state` on. Runs in the caller's thread pool.
+/// Trains a network on components (patches × K), from `state` on. Runs in the caller's thread pool. Each rank gives the
+/// components of its own patches, and the same state and options; a batch is drawn from the patches of all, and all
+/// return the same network. Collective.
 ///
 /// # Errors
-/// `InvalidArgument` if there are fewer patches than a batch has; those of `watch`.
+/// `InvalidArgument` if there are fewer patches, on all ranks, than a batch has; those of `watch`.
 pub fn fit(
     components: &Array2<f32>,
     state: FitState,
     options: &FitOptions,
     watch: &mut dyn Watch,
+    ranks: &mut dyn Ranks,
 ) -> Result<Fitted, Error> {
-    if components.nrows() < options.batch {
+    if state.order.len() < options.batch {
         let message =
-            format!("{} training patches: fewer than a batch of {}", components.nrows(), options.batch);
+            format!("{} training patches: fewer than a batch of {}", state.order.len(), options.batch);
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    Loop::new(components, state, options).run(watch)
+    Loop::new(components, state, options, ranks).run(watch)
 }
 
 impl<'a> Loop<'a> {
-    pub(crate) fn new(components: &'a Array2<f32>, state: FitState, options: &'a FitOptions) -> Self {
+    /// Before the next step. Collective.
+    pub(crate) fn new(
+        components: &'a Array2<f32>,
+        mut state: FitState,
+        options: &'a FitOptions,
+        ranks: &'a mut dyn Ranks,
+    ) -> Self {
         let gradients = vec![Parameters::zeros(options.shape); options.threads.max(1)];
-        Self { components, options, gradients, state }
+        let placement = Placement::new(components.nrows(), ranks);
+        broadcast_parameters(&mut state.network.parameters, ranks);
+        Self { components, placement, ranks, options, gradients, state }
     }
 
     fn run(mut self, watch: &mut dyn Watch) -> Result<Fitted, Error> {
         let mut means = Means::default();
         let (started, first) = (Instant::now(), self.state.step);
-        while !self.is_finished() {
+        let mut is_interrupted = false;
+        while !self.is_finished() && !is_interrupted {
             let stats = self.advance();
             means.add(&stats, self.options.objective.sparsity_lambda);
             self.evaluate_if_due(watch)?;
@@ -132,25 +150,28 @@ impl<'a> Loop<'a> {
             if is_last || self.state.step.is_multiple_of(REPORT_STEPS) {
                 // Sums start anew at each report: a state that is taken here needs none of them.
                 let go_on = watch.step(&means.take(self.state.step, self.options.n_steps, is_last));
-                watch.state(&self.state)?;
-                if !go_on {
-                    break;
-                }
+                is_interrupted = self.ranks.any(!go_on) && !is_last;
+                agree(watch.state(&self.state), self.ranks)?;
             }
         }
         let n_steps = (self.state.step - first).max(1);
         let epoch_seconds = started.elapsed().as_secs_f64() * self.steps_per_epoch() as f64 / n_steps as f64;
-        Ok(self.fitted(epoch_seconds))
+        Ok(self.fitted(epoch_seconds, is_interrupted))
     }
 
-    fn fitted(self, epoch_seconds: f64) -> Fitted {
+    fn fitted(self, epoch_seconds: f64, is_interrupted: bool) -> Fitted {
         let FitState { mut network, best, step, .. } = self.state;
         network.objective = self.options.objective;
         let best_step = best.as_ref().map_or(step, |best| best.step);
         if let Some(best) = best {
             network.parameters = best.parameters;
         }
-        Fitted { network, n_steps: step, best_step, epoch_seconds }
+        Fitted { network, n_steps: step, best_step, is_interrupted, epoch_seconds }
+    }
+
+    /// Whether it is so on every rank. Collective.
+    pub(crate) fn all_ranks_say(&mut self, is_so: bool) -> bool {
+        !self.ranks.any(!is_so)
     }
 
     /// The network as it is.
@@ -192,7 +213,8 @@ impl<'a> Loop<'a> {
         let is_due = step.is_multiple_of(interval) || step >= self.options.n_steps;
         if self.options.early_stop.is_some() && is_due {
             let network = self.network();
-            let coded_bytes = watch.coded_bytes(&network, step)?;
+            let coded = || watch.coded_bytes(&network, step).map(|bytes| bytes as f64);
+            let coded_bytes = on_first(self.ranks, coded)? as usize;
             Best::update(&mut self.state.best, &network, (step, self.options.n_steps), coded_bytes);
         }
         Ok(())
@@ -224,21 +246,22 @@ impl<'a> Loop<'a> {
         step as f64 >= (1.0 - self.options.refined_share) * self.options.n_steps as f64
     }
 
-    /// The next batch, in a new order after every pass over the data.
-    fn batch(&mut self) -> Array2<f32> {
+    /// The patches of the next batch, in a new order after every pass over the data.
+    fn next_batch(&mut self) -> Vec<usize> {
         if self.state.next + self.options.batch > self.state.order.len() {
             self.state.order.shuffle(&mut self.state.rng);
             self.state.next = 0;
         }
-        let rows = &self.state.order[self.state.next..self.state.next + self.options.batch];
+        let rows = self.state.order[self.state.next..self.state.next + self.options.batch].to_vec();
         self.state.next += self.options.batch;
-        self.components.select(Axis(0), rows)
+        rows
     }
 
     fn step(&mut self, learning_rate: f32, refines: bool) -> BatchStats {
-        let batch = self.batch();
-        let (network, atoms, batch_len) = (&self.state.network, self.state.network.atoms(), batch.nrows());
-        let shards = batch.axis_chunks_iter(Axis(0), batch_len.div_ceil(self.gradients.len()));
+        let rows = self.next_batch();
+        let batch = self.components.select(Axis(0), &self.placement.local(&rows));
+        let (network, atoms, batch_len) = (&self.state.network, self.state.network.atoms(), rows.len());
+        let shards = batch.axis_chunks_iter(Axis(0), batch.nrows().div_ceil(self.gradients.len()).max(1));
         let stats: Vec<BatchStats> = self
             .gradients
             .par_iter_mut()
@@ -253,25 +276,47 @@ impl<'a> Loop<'a> {
                 network.stats(&pass)
             })
             .collect();
+        if stats.is_empty() {
+            self.gradients[0].clear();
+        }
         sum_shards(&mut self.gradients[..stats.len()]);
+        sum_parameters(&mut self.gradients[0], self.ranks);
         atoms.backward(&mut self.gradients[0].hidden);
         self.state.adam.step(&mut self.state.network.parameters, &self.gradients[0], learning_rate);
-        stats.into_iter().reduce(BatchStats::joined).expect("a batch has a shard")
+        sum_stats(stats, self.options.shape.latents, self.ranks)
     }
 
     fn revive(&mut self, mut dead: Vec<usize>) {
         dead.shuffle(&mut self.state.rng);
         dead.truncate(self.options.revived);
         if !dead.is_empty() {
-            let batch = self.batch();
+            let rows = self.next_batch();
+            let batch = self.placement.gather(self.components, &rows, self.ranks);
             revive(&mut self.state.network, &mut self.state.adam, &dead, batch.view(), &mut self.state.rng);
+            self.follow_first_rank();
         }
+    }
+
+    /// Takes over what revival changed on rank 0: its matrix products differ between CPUs by rounding, by which another
+    /// patch may be drawn.
+    fn follow_first_rank(&mut self) {
+        if self.ranks.n_ranks() == 1 {
+            return;
+        }
+        broadcast_parameters(&mut self.state.network.parameters, self.ranks);
+        for moments in self.state.adam.moments_mut() {
+            broadcast_parameters(moments, self.ranks);
+        }
+        // Exact in f64 up to 2^53 draws.
+        let position = self.ranks.first(self.state.rng.get_word_pos() as f64);
+        self.state.rng.set_word_pos(position as u128);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ranks::SingleRank;
     use h5z_sae::sae::Penalty;
     use ndarray::Array1;
     use rand::SeedableRng;
@@ -337,7 +382,7 @@ mod tests {
         let variances = components.var_axis(Axis(0), 0.0).mapv(f64::from);
         let mut record = Record::default();
         let state = FitState::random(components.nrows(), &variances, options);
-        let fitted = fit(&components, state, options, &mut record).unwrap();
+        let fitted = fit(&components, state, options, &mut record, &mut SingleRank).unwrap();
         (record.squared_error / variances.sum(), fitted)
     }
 
@@ -373,10 +418,10 @@ mod tests {
         for stop_at in [20, 60, 140, 200] {
             let mut record = Record { stop_at: Some(stop_at), ..Record::default() };
             let state = FitState::random(components.nrows(), &variances, &options);
-            let part = fit(&components, state, &options, &mut record).unwrap();
+            let part = fit(&components, state, &options, &mut record, &mut SingleRank).unwrap();
             assert_eq!(part.n_steps, stop_at);
             let state = record.state.take().unwrap();
-            let rest = fit(&components, state, &options, &mut Record::default()).unwrap();
+            let rest = fit(&components, state, &options, &mut Record::default(), &mut SingleRank).unwrap();
             assert_eq!((rest.n_steps, bits(&rest)), (210, whole.clone()), "stopped at {stop_at}");
         }
     }
@@ -391,11 +436,14 @@ mod tests {
         let sizes = vec![90, 90, 90, 95, 90, 80, 85, 80, 70];
         let mut record = Record { coded_bytes: sizes.clone(), ..Record::default() };
         let state = FitState::random(components.nrows(), &variances, &options);
-        let fitted = fit(&components, state, &options, &mut record).unwrap();
+        let fitted = fit(&components, state, &options, &mut record, &mut SingleRank).unwrap();
         assert_eq!((fitted.n_steps, fitted.best_step), (160, 120));
         let mut until_best = Record { stop_at: Some(120), coded_bytes: sizes, ..Record::default() };
         let state = FitState::random(components.nrows(), &variances, &options);
-        assert_eq!(bits(&fit(&components, state, &options, &mut until_best).unwrap()), bits(&fitted));
+        assert_eq!(
+            bits(&fit(&components, state, &options, &mut until_best, &mut SingleRank).unwrap()),
+            bits(&fitted)
+        );
     }
 
     #[test]
@@ -405,7 +453,8 @@ mod tests {
             ..options(Penalty::Z)
         };
         let state = FitState::random(7, &Array1::ones(2), &options);
-        let error = fit(&Array2::ones((7, 2)), state, &options, &mut Record::default()).unwrap_err();
+        let error =
+            fit(&Array2::ones((7, 2)), state, &options, &mut Record::default(), &mut SingleRank).unwrap_err();
         assert!(error.to_string().contains("7 training patches"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use crate::export::round_basis;
 use crate::network::{Network, NetworkShape, Parameters};
 use crate::options::{TrainOptions, name_of_penalty, name_of_transform};
 use crate::pca::{Basis, Folding};
+use crate::ranks::Ranks;
 
 /// Sizes of a model's layers.
 pub fn shape(spec: &ModelSpec) -> NetworkShape {
@@ -96,11 +97,19 @@ pub fn network(
     Network { parameters, input_scale, objective: options.objective }
 }
 
-/// Variances of components (patches × K); one that does not vary counts as if it did so a little.
-pub fn variances(components: ArrayView2<f32>) -> Array1<f64> {
+/// Variances of components (patches × K), those of all ranks; one that does not vary counts as if it did so a little.
+/// Collective.
+pub fn variances(components: ArrayView2<f32>, ranks: &mut dyn Ranks) -> Array1<f64> {
     /// Share of the largest one.
     const LEAST_SHARE: f64 = 1e-12;
-    let variances = components.mapv(f64::from).var_axis(Axis(0), 0.0);
+    let count = ranks.sum_of(components.nrows() as f64);
+    let mut mean_over_ranks = |values: Array2<f64>| {
+        let mut sums = values.sum_axis(Axis(0)).to_vec();
+        ranks.sum_f64(&mut sums);
+        Array1::from(sums) / count
+    };
+    let means = mean_over_ranks(components.mapv(f64::from));
+    let variances = mean_over_ranks((components.mapv(f64::from) - &means).mapv(|value| value * value));
     let largest = variances.iter().fold(f64::MIN_POSITIVE, |most, &variance| most.max(variance));
     variances.mapv(|variance| variance.max(LEAST_SHARE * largest))
 }

@@ -30,6 +30,7 @@ pub mod outcome;
 pub mod pca;
 mod prepare;
 pub mod priors;
+pub mod ranks;
 pub mod real;
 pub mod refine;
 pub mod report;

@@ -32,12 +32,12 @@ const HELD_OUT_COPIES: usize = 2;
 /// Copies of all weights: network, two moments, trial, state and bytes of a checkpoint, the best network, export.
 const WEIGHT_COPIES: usize = 12;
 
-/// States the memory of a training, with as many patches as the limit allows.
+/// States the memory of a training on the first of `n_ranks`, with as many patches as the limit allows.
 ///
 /// # Errors
 /// `LimitExceeded` if the limit leaves no room for a training.
-pub fn memory(source: &dyn FrameSource, options: &TrainOptions) -> Result<Memory, Error> {
-    let needs = Needs::of(source, options);
+pub fn memory(source: &dyn FrameSource, options: &TrainOptions, n_ranks: usize) -> Result<Memory, Error> {
+    let needs = Needs::of(source, options, n_ranks);
     let n_available = source.n_patches() - needs.n_held_out;
     let least = n_available.min(LEAST_PATCHES_PER_COMPONENT * options.basis_rows);
     let limit = options.memory_limit.unwrap_or(usize::MAX);
@@ -61,12 +61,12 @@ struct Needs {
     covariance: usize,
     /// While the network is trained, without the components of patches.
     network: usize,
-    /// Components of a training patch, and its place in the order.
+    /// Components of a training patch, which is on one of the ranks, and its place in the order.
     per_patch: usize,
 }
 
 impl Needs {
-    fn of(source: &dyn FrameSource, options: &TrainOptions) -> Self {
+    fn of(source: &dyn FrameSource, options: &TrainOptions, n_ranks: usize) -> Self {
         let n_values = source.patch().n_values();
         let n_held_out = Split::new(source.n_patches(), options.held_out).held_out.len();
         let n_copies = n_held_out * HELD_OUT_COPIES + BLOCK_PATCHES.min(source.n_patches()) * BLOCK_COPIES;
@@ -75,7 +75,7 @@ impl Needs {
             n_held_out,
             covariance: always + COVARIANCE_MATRICES * n_values * n_values * size_of::<f64>(),
             network: always + network_bytes(options, source.n_patches() - n_held_out),
-            per_patch: options.components * size_of::<f32>() + 3 * size_of::<usize>(),
+            per_patch: (options.components * size_of::<f32>()).div_ceil(n_ranks) + 3 * size_of::<usize>(),
         }
     }
 

@@ -66,9 +66,14 @@ impl Adam {
         }
     }
 
+    /// Means and mean squares of gradients, to be set alike on all ranks.
+    pub fn moments_mut(&mut self) -> [&mut Parameters<f32>; 2] {
+        [&mut self.mean, &mut self.square]
+    }
+
     /// Forgets what was learnt about a latent's weights, which have been set anew.
     pub fn reset_latent(&mut self, latent: usize) {
-        for moments in [&mut self.mean, &mut self.square] {
+        for moments in self.moments_mut() {
             moments.latent.row_mut(latent).fill(0.0);
             moments.hidden.row_mut(latent).fill(0.0);
             moments.latent_bias[latent] = 0.0;

@@ -11,6 +11,8 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
+use crate::ranks::{Ranks, broadcast_array};
+
 /// Largest share of the energy that may be antisymmetric in patches that count as point-symmetric.
 const SYMMETRY_TOLERANCE: f64 = 1e-5;
 
@@ -168,6 +170,40 @@ pub struct Basis {
 }
 
 impl Basis {
+    /// The basis of rank 0, on all ranks; the others give `None`. Collective.
+    pub fn broadcast(
+        first: Option<Self>,
+        patch_len: usize,
+        n_components: usize,
+        ranks: &mut dyn Ranks,
+    ) -> Self {
+        let is_symmetric = first.as_ref().is_some_and(|basis| basis.folding.point_symmetric);
+        let folding = Folding { patch_len, point_symmetric: ranks.any(is_symmetric) };
+        let mut basis = first.unwrap_or_else(|| Self::empty(folding, n_components));
+        if ranks.n_ranks() > 1 {
+            broadcast_array(&mut basis.mean, ranks);
+            broadcast_array(&mut basis.rows, ranks);
+            broadcast_array(&mut basis.inverse_gram, ranks);
+            broadcast_array(&mut basis.dual, ranks);
+            broadcast_array(&mut basis.variances, ranks);
+            ranks.broadcast(std::slice::from_mut(&mut basis.total_variance));
+        }
+        basis
+    }
+
+    fn empty(folding: Folding, n_components: usize) -> Self {
+        let rows = Array2::zeros((n_components, folding.folded_len()));
+        Self {
+            folding,
+            mean: Array1::zeros(folding.folded_len()),
+            dual: rows.clone(),
+            rows,
+            inverse_gram: Array2::zeros((n_components, n_components)),
+            variances: Array1::zeros(n_components),
+            total_variance: 0.0,
+        }
+    }
+
     /// From its parts: mean (n′), rows (K × n′), the inverse of their inner products (K × K), variances (K).
     pub fn restored(
         folding: Folding,

@@ -13,6 +13,7 @@ use crate::loader::{Preparation, Split, spread};
 use crate::memory::memory;
 use crate::observer::Event;
 use crate::pca::{Basis, Covariance, Folding};
+use crate::ranks::{Placement, agree, share};
 use crate::trainer::{CALIBRATION_PATCHES, Session, Start};
 
 /// Patches for the covariance, at most: its error is that of a mean over them.
@@ -28,11 +29,13 @@ pub(crate) struct Prepared {
     pub basis: Basis,
     /// The K′ that the network works on.
     pub leading: Basis,
-    /// Training patches × K′.
+    /// Training patches × K′, those of this rank.
     pub components: Array2<f32>,
-    /// All components of some training patches, × K.
+    pub placement: Placement,
+    /// All components of some training patches, × K. Rank 0 has them, which exports.
     pub calibration: Array2<f32>,
     pub data: DataPrint,
+    /// On rank 0.
     pub held_out: Array2<f32>,
     /// Median of the held-out patches' largest magnitudes, in the data's units; 1 where nothing is held out.
     pub typical_maximum: f64,
@@ -45,26 +48,50 @@ pub(crate) fn gave_up() -> Error {
 impl Session<'_> {
     /// Reads the data: held-out patches, the basis, components of the training patches.
     pub(crate) fn prepare(&mut self, start: &Start) -> Result<Prepared, Error> {
-        let memory = memory(self.source, self.options)?;
+        let memory = memory(self.source, self.options, self.ranks.n_ranks());
+        let mut memory = agree(memory, self.ranks)?;
+        // A thread has its own gradients: ranks with more of them may have room for fewer patches.
+        memory.n_training = self.ranks.least(memory.n_training as f64) as usize;
         self.observer.event(&Event::Memory(memory));
         let split = Split::new(self.source.n_patches(), self.options.held_out);
         let training = spread(&split.training, memory.n_training);
         self.check_enough(training.len())?;
-        let held_out = self.read_scaled(&split.held_out)?;
+        let patch_len = self.source.patch().n_values();
+        let held_out = self.on_first_rank(patch_len, |session| session.read_scaled(&split.held_out))?;
         let typical_maximum = self.typical_maximum(&split.held_out)?;
-        let basis = match start {
-            Start::Random => self.find_basis(&training)?,
-            Start::Model(model) => self.basis_of(model, &training)?,
-            Start::Checkpoint(checkpoint) => checkpoint.basis.clone(),
-        };
-        let leading = basis.leading(self.options.components)?;
-        let (components, data) = self.project(&training, &leading)?;
-        self.check_enough(components.nrows())?;
-        let calibration = self.calibration(&training, &basis)?;
+        let basis = self.basis(start, &training)?;
+        let leading = agree(basis.leading(self.options.components), self.ranks)?;
+        let (components, placement, data) = self.project(&training, &leading)?;
+        self.check_enough(placement.n_total)?;
+        let calibration =
+            self.on_first_rank(basis.n_components(), |session| session.calibration(&training, &basis))?;
         if let Start::Checkpoint(checkpoint) = start {
             checkpoint.check_data(data)?;
         }
-        Ok(Prepared { basis, leading, components, calibration, data, held_out, typical_maximum })
+        Ok(Prepared { basis, leading, components, placement, calibration, data, held_out, typical_maximum })
+    }
+
+    /// Rows that rank 0 alone reads; the others get none.
+    fn on_first_rank(
+        &mut self,
+        n_columns: usize,
+        read: impl FnOnce(&mut Self) -> Result<Array2<f32>, Error>,
+    ) -> Result<Array2<f32>, Error> {
+        let rows = if self.ranks.rank() == 0 { read(self) } else { Ok(Array2::zeros((0, n_columns))) };
+        agree(rows, self.ranks)
+    }
+
+    /// What rank 0 finds: a basis from sums over all ranks would save little beside its eigenvectors, and rounding turns
+    /// components of nearly equal variance into each other.
+    fn basis(&mut self, start: &Start, training: &[usize]) -> Result<Basis, Error> {
+        let first = (self.ranks.rank() == 0).then(|| match start {
+            Start::Random => self.find_basis(training),
+            Start::Model(model) => self.basis_of(model, training),
+            Start::Checkpoint(checkpoint) => Ok(checkpoint.basis.clone()),
+        });
+        let first = agree(first.transpose(), self.ranks)?;
+        let patch_len = self.source.patch().n_values();
+        Ok(Basis::broadcast(first, patch_len, self.options.basis_rows, self.ranks))
     }
 
     fn preparation(&self) -> Preparation {
@@ -177,19 +204,27 @@ impl Session<'_> {
         Ok(Array2::from_shape_vec((n_used, basis.n_components()), components).expect("whole rows"))
     }
 
-    fn project(&mut self, training: &[usize], basis: &Basis) -> Result<(Array2<f32>, DataPrint), Error> {
+    /// Components of this rank's share of the training patches.
+    fn project(
+        &mut self,
+        training: &[usize],
+        basis: &Basis,
+    ) -> Result<(Array2<f32>, Placement, DataPrint), Error> {
+        let training = share(training, self.ranks);
         self.observer.stage("projection", training.len());
         let preparation = self.preparation();
         let observer = &mut *self.observer;
         let mut components = Vec::with_capacity(training.len() * self.options.components);
         let mut summed = Summed::new(self.source);
-        let n_training = preparation.for_each_block(&mut summed, training, |block| {
+        let n_here = preparation.for_each_block(&mut summed, training, |block| {
             components.extend(basis.project(block.view()));
             observer.advance(block.nrows()).then_some(()).ok_or_else(gave_up)
-        })?;
-        let checksum = summed.finish();
-        let components = Array2::from_shape_vec((n_training, self.options.components), components);
-        let data = DataPrint { n_patches: self.source.n_patches(), n_training, checksum };
-        Ok((components.expect("whole rows"), data))
+        });
+        let n_here = agree(n_here, self.ranks)?;
+        let checksum = summed.finish(self.ranks);
+        let placement = Placement::new(n_here, self.ranks);
+        let components = Array2::from_shape_vec((n_here, self.options.components), components);
+        let data = DataPrint { n_patches: self.source.n_patches(), n_training: placement.n_total, checksum };
+        Ok((components.expect("whole rows"), placement, data))
     }
 }

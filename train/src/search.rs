@@ -12,10 +12,11 @@ use ndarray::Array2;
 
 use crate::early_stop::coded_bytes;
 use crate::fit::{FitOptions, Loop};
-use crate::network::Objective;
+use crate::network::{Network, Objective};
 use crate::observer::{Event, Observer};
 use crate::outcome::Finisher;
 use crate::prepare::gave_up;
+use crate::ranks::{Ranks, on_first};
 use crate::state::FitState;
 
 /// Share of the steps that all trials together may take.
@@ -124,8 +125,13 @@ impl Trials<'_> {
     ///
     /// # Errors
     /// Those of export and codec; `System` if the observer gave up.
-    pub(crate) fn choose(&self, search: &Search, observer: &mut dyn Observer) -> Result<Objective, Error> {
-        let mut best = self.run(self.fit.objective, observer)?;
+    pub(crate) fn choose(
+        &self,
+        search: &Search,
+        observer: &mut dyn Observer,
+        ranks: &mut dyn Ranks,
+    ) -> Result<Objective, Error> {
+        let mut best = self.run(self.fit.objective, observer, ranks)?;
         for round in search.rounds(&self.bounds, self.fit.shape.latents, self.fit.objective.penalty) {
             let from = best.objective;
             for change in round {
@@ -133,7 +139,7 @@ impl Trials<'_> {
                 if objective == from {
                     continue;
                 }
-                let alternative = self.run(objective, observer)?;
+                let alternative = self.run(objective, observer, ranks)?;
                 if alternative.cost() < best.cost() {
                     best = alternative;
                 }
@@ -143,23 +149,42 @@ impl Trials<'_> {
         Ok(best.objective)
     }
 
-    fn run(&self, objective: Objective, observer: &mut dyn Observer) -> Result<Alternative, Error> {
+    fn run(
+        &self,
+        objective: Objective,
+        observer: &mut dyn Observer,
+        ranks: &mut dyn Ranks,
+    ) -> Result<Alternative, Error> {
         let options = FitOptions { objective, early_stop: None, ..self.fit };
         let mut state = self.state.clone();
         state.network.objective = objective;
-        let mut trial = Loop::new(self.components, state, &options);
+        let mut trial = Loop::new(self.components, state, &options, ranks);
         for _ in 0..options.n_steps {
             trial.advance();
-            if !observer.advance(1) {
+            if !trial.all_ranks_say(observer.advance(1)) {
                 return Err(gave_up());
             }
         }
-        let (_, model) = self.finisher.model(&trial.network())?;
-        let size = |&bound: &f64| Ok((bound, coded_bytes(&model, self.patches.view(), bound)?));
-        let coded_bytes = self.bounds.iter().map(size).collect::<Result<_, Error>>()?;
+        let coded_bytes = self.coded_bytes(&trial.network(), ranks)?;
         let alternative = Alternative { objective, n_steps: options.n_steps, coded_bytes };
         observer.event(&Event::Alternative(&alternative));
         Ok(alternative)
+    }
+
+    /// Bytes within each bound; rank 0 has the patches.
+    fn coded_bytes(&self, network: &Network<f32>, ranks: &mut dyn Ranks) -> Result<Vec<(f64, usize)>, Error> {
+        let mut model = None;
+        let mut size = |&bound: &f64| {
+            let bytes = on_first(ranks, || {
+                let model = match &model {
+                    Some(model) => model,
+                    None => model.insert(self.finisher.model(network)?.1),
+                };
+                Ok(coded_bytes(model, self.patches.view(), bound)? as f64)
+            })?;
+            Ok((bound, bytes as usize))
+        };
+        self.bounds.iter().map(&mut size).collect()
     }
 }
 

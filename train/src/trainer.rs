@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use h5z_sae::sae::Model;
-use h5z_sae::{Error, ErrorKind};
+use h5z_sae::{Error, ErrorKind, PatchShape};
 
 use crate::checkpoint::Checkpoint;
 use crate::fit::{FitOptions, Fitted, fit};
@@ -16,6 +16,7 @@ use crate::observer::{Event, Observer};
 use crate::options::TrainOptions;
 use crate::outcome::{Finisher, Trained};
 use crate::prepare::Prepared;
+use crate::ranks::{Ranks, SingleRank, agree};
 use crate::schedule::Budget;
 use crate::search::{SEARCH_SHARE, Search, Trials, trial_steps};
 use crate::state::{FitState, input_scale};
@@ -47,24 +48,63 @@ pub fn train(
     start: Start,
     observer: &mut dyn Observer,
 ) -> Result<Trained, Error> {
+    train_on_ranks(source, options, start, observer, &mut SingleRank)
+        .map(|trained| trained.expect("rank 0 has it"))
+}
+
+/// [`train`] on several ranks, all of which have the same source, start and options but for the number of threads. The
+/// model comes out on rank 0, and is that of a single rank but for rounding; the others get `None`. Collective.
+///
+/// # Errors
+/// Those of [`train`], whichever rank they happen on; `InvalidArgument` if a rank has other patches than rank 0.
+pub fn train_on_ranks(
+    source: &mut (dyn FrameSource + Send),
+    options: &TrainOptions,
+    start: Start,
+    observer: &mut dyn Observer,
+    ranks: &mut dyn Ranks,
+) -> Result<Option<Trained>, Error> {
     let started = Instant::now();
-    options.check(source.patch())?;
-    match &start {
-        Start::Random => {}
-        Start::Model(model) => import::check(model.spec(), options, source.patch())?,
-        Start::Checkpoint(checkpoint) => checkpoint.check_options(&options.named(source.patch()))?,
-    }
+    let is_same = check_same_source(source, ranks);
+    agree(is_same, ranks)?;
+    agree(check(source.patch(), options, &start), ranks)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
-        .map_err(|error| Error::new(ErrorKind::System, format!("no threads to train with: {error}")))?;
-    pool.install(|| Session { source, options, observer, started }.run(start))
+        .map_err(|error| Error::new(ErrorKind::System, format!("no threads to train with: {error}")));
+    let pool = agree(pool, ranks)?;
+    pool.install(|| Session { source, options, observer, ranks, started }.run(start))
+}
+
+fn check_same_source(source: &dyn FrameSource, ranks: &mut dyn Ranks) -> Result<(), Error> {
+    let PatchShape { rows, cols } = source.patch();
+    let here = [source.n_patches() as f64, rows as f64, cols as f64];
+    let mut first = here;
+    ranks.broadcast(&mut first);
+    if first == here {
+        return Ok(());
+    }
+    let message = format!(
+        "{} patches of {rows} x {cols} values, but {} of {} x {} on rank 0: the inputs are not the same",
+        here[0], first[0], first[1], first[2]
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, message))
+}
+
+fn check(patch: PatchShape, options: &TrainOptions, start: &Start) -> Result<(), Error> {
+    options.check(patch)?;
+    match start {
+        Start::Random => Ok(()),
+        Start::Model(model) => import::check(model.spec(), options, patch),
+        Start::Checkpoint(checkpoint) => checkpoint.check_options(&options.named(patch)),
+    }
 }
 
 pub(crate) struct Session<'a> {
     pub source: &'a mut (dyn FrameSource + Send),
     pub options: &'a TrainOptions,
     pub observer: &'a mut dyn Observer,
+    pub ranks: &'a mut dyn Ranks,
     started: Instant,
 }
 
@@ -77,7 +117,7 @@ struct Beginning {
 }
 
 impl Session<'_> {
-    fn run(mut self, start: Start) -> Result<Trained, Error> {
+    fn run(mut self, start: Start) -> Result<Option<Trained>, Error> {
         let prepared = self.prepare(&start)?;
         let finisher = Finisher {
             options: self.options,
@@ -89,17 +129,20 @@ impl Session<'_> {
         };
         let beginning = self.begin(start, &prepared, &finisher)?;
         let init = beginning.init.clone();
-        let (fitted, fit_options, is_interrupted) = if self.options.control {
-            (control(&beginning), beginning.fit, false)
+        let (fitted, fit_options) = if self.options.control {
+            (control(&beginning), beginning.fit)
         } else {
             self.fit(beginning, &prepared, &finisher)?
         };
+        if self.ranks.rank() > 0 {
+            return Ok(None);
+        }
         self.observer.stage("export and check", 0);
         let (mut spec, model) = finisher.model(&fitted.network)?;
-        let check = finisher.check_all(&fitted.network, &model, is_interrupted)?;
+        let check = finisher.check_all(&fitted.network, &model, fitted.is_interrupted)?;
         spec.provenance = self.provenance(&fitted, &fit_options, &prepared, &check.quality_none, init);
         let file = spec.to_bytes()?;
-        Ok(Trained {
+        Ok(Some(Trained {
             model: Model::parse(&file)?,
             spec,
             file,
@@ -108,15 +151,15 @@ impl Session<'_> {
             held_out: prepared.held_out,
             n_steps: fitted.n_steps,
             n_planned: fit_options.n_steps,
-            is_interrupted,
+            is_interrupted: fitted.is_interrupted,
             best_step: fitted.best_step,
             epoch_seconds: fitted.epoch_seconds,
-        })
+        }))
     }
 
     fn begin(&mut self, start: Start, prepared: &Prepared, finisher: &Finisher) -> Result<Beginning, Error> {
         self.observer.stage("network", 0);
-        let n_patches = prepared.components.nrows();
+        let n_patches = prepared.placement.n_total;
         let mut fit = self.fit_options(n_patches);
         let (mut state, init) = match start {
             Start::Checkpoint(checkpoint) => {
@@ -129,7 +172,7 @@ impl Session<'_> {
             }
             Start::Random => (FitState::random(n_patches, &prepared.leading.variances, &fit), None),
             Start::Model(model) => {
-                let scale = input_scale(&import::variances(prepared.components.view()));
+                let scale = input_scale(&import::variances(prepared.components.view(), self.ranks));
                 let network = import::network(model.spec(), &prepared.leading, scale, self.options);
                 (FitState::of_network(network, n_patches, &fit), Some(model.id().to_string()))
             }
@@ -167,7 +210,7 @@ impl Session<'_> {
             patches: evaluated(finisher.held_out),
             bounds: search.scaled_bounds(prepared.typical_maximum),
         };
-        let objective = trials.choose(search, self.observer)?;
+        let objective = trials.choose(search, self.observer, self.ranks)?;
         self.observer.stage("network", 0);
         Ok(objective)
     }
@@ -198,7 +241,7 @@ impl Session<'_> {
         prepared: &Prepared,
         finisher: &Finisher,
     ) -> Result<usize, Error> {
-        let steps_per_epoch = (prepared.components.nrows() / fit.batch) as f64;
+        let steps_per_epoch = (prepared.placement.n_total / fit.batch) as f64;
         let (n_steps, measured) = match self.options.budget {
             Budget::Epochs(epochs) => (((epochs * steps_per_epoch).round() as usize).max(1), None),
             Budget::Steps(n_steps) => (n_steps.max(1), None),
@@ -206,7 +249,8 @@ impl Session<'_> {
                 let deadline = self.started + time;
                 let reserve = |network: &Network<f32>| measure_reserve(network, fit, finisher);
                 let mut goes_on = || self.observer.advance(0);
-                let plan = plan(&prepared.components, state, fit, deadline, &mut goes_on, reserve)?;
+                let plan =
+                    plan(&prepared.components, state, fit, deadline, &mut goes_on, reserve, self.ranks)?;
                 (plan.n_steps, Some((plan.step_seconds, plan.reserved_seconds)))
             }
         };
@@ -214,13 +258,12 @@ impl Session<'_> {
         Ok(n_steps)
     }
 
-    /// Also says whether the observer ended the training.
     fn fit(
         &mut self,
         beginning: Beginning,
         prepared: &Prepared,
         finisher: &Finisher,
-    ) -> Result<(Fitted, FitOptions, bool), Error> {
+    ) -> Result<(Fitted, FitOptions), Error> {
         let Beginning { state, fit: options, init } = beginning;
         let mut watcher = Watcher {
             observer: &mut *self.observer,
@@ -231,10 +274,9 @@ impl Session<'_> {
             init,
             objective: options.objective,
             evaluated: evaluated(finisher.held_out),
-            is_interrupted: false,
         };
-        let fitted = fit(&prepared.components, state, &options, &mut watcher)?;
-        Ok((fitted, options, watcher.is_interrupted))
+        let fitted = fit(&prepared.components, state, &options, &mut watcher, self.ranks)?;
+        Ok((fitted, options))
     }
 
     fn provenance(
@@ -247,7 +289,7 @@ impl Session<'_> {
     ) -> BTreeMap<String, String> {
         let mut entries = vec![
             ("data", self.source.describe()),
-            ("training_patches", prepared.components.nrows().to_string()),
+            ("training_patches", prepared.placement.n_total.to_string()),
             ("seed", fit.seed.to_string()),
             ("threads", fit.threads.to_string()),
             ("steps", fitted.n_steps.to_string()),
@@ -277,5 +319,5 @@ fn control(beginning: &Beginning) -> Fitted {
     parameters.latent_bias[0] = -1.0;
     let objective = Objective { active: 1, ..beginning.fit.objective };
     let network = Network { parameters, input_scale: beginning.state.network.input_scale.clone(), objective };
-    Fitted { network, n_steps: 0, best_step: 0, epoch_seconds: 0.0 }
+    Fitted { network, n_steps: 0, best_step: 0, is_interrupted: false, epoch_seconds: 0.0 }
 }

@@ -16,6 +16,7 @@ use ndarray::Array2;
 use crate::early_stop::steps_between;
 use crate::fit::{FitOptions, Loop};
 use crate::network::Network;
+use crate::ranks::{Ranks, on_first};
 use crate::schedule::ANNEALED_SHARE;
 use crate::state::FitState;
 
@@ -48,7 +49,8 @@ pub struct Plan {
 }
 
 /// How many steps fit before `deadline`. `state`: before the first step. `reserve` measures what comes after the
-/// steps, with the trial's network; a trial that need not go on is cut short. In the caller's thread pool.
+/// steps, with the trial's network, on rank 0; a trial that need not go on is cut short. Clocks differ: rank 0's counts.
+/// In the caller's thread pool. Collective.
 ///
 /// # Errors
 /// Those of `reserve`.
@@ -59,16 +61,24 @@ pub fn plan(
     deadline: Instant,
     goes_on: &mut dyn FnMut() -> bool,
     reserve: impl FnOnce(&Network<f32>) -> Result<Reserve, Error>,
+    ranks: &mut dyn Ranks,
 ) -> Result<Plan, Error> {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let n_trial = trial_length(components, state, options, left(), goes_on);
+    let n_trial = trial_length(components, state, options, left(), goes_on, ranks);
     let trial_options = FitOptions { n_steps: n_trial, ..*options };
-    let mut trial = Loop::new(components, state.clone(), &trial_options);
+    let mut trial = Loop::new(components, state.clone(), &trial_options, ranks);
     let seconds = time_steps(&mut trial, n_trial, left().mul_f64(2.0 * TRIAL_SHARE), goes_on);
-    let reserve = reserve(&trial.network())?;
+    let network = trial.network();
+    let mut reserved = Reserve::default();
+    on_first(ranks, || {
+        reserved = reserve(&network)?;
+        Ok(0.0)
+    })?;
     let step_seconds = mean_step(&seconds, options.active_start > 1.0 && options.objective.active > 0);
-    let steps_per_epoch = components.nrows() / options.batch;
-    Ok(fill(left().as_secs_f64(), step_seconds, reserve, options, steps_per_epoch))
+    let steps_per_epoch = state.order.len() / options.batch;
+    let mut plan = fill(left().as_secs_f64(), step_seconds, reserved, options, steps_per_epoch);
+    plan.n_steps = ranks.first(plan.n_steps as f64) as usize;
+    Ok(plan)
 }
 
 fn trial_length(
@@ -77,11 +87,12 @@ fn trial_length(
     options: &FitOptions,
     left: Duration,
     goes_on: &mut dyn FnMut() -> bool,
+    ranks: &mut dyn Ranks,
 ) -> usize {
-    let mut prelude = Loop::new(components, state.clone(), options);
+    let mut prelude = Loop::new(components, state.clone(), options, ranks);
     let seconds = time_steps(&mut prelude, PRELUDE_STEPS, left, goes_on);
     let n_steps = TRIAL_SHARE * left.as_secs_f64() / usual(&seconds[1.min(seconds.len() - 1)..]);
-    (n_steps as usize).clamp(LEAST_STEPS, MOST_STEPS)
+    ranks.first((n_steps as usize).clamp(LEAST_STEPS, MOST_STEPS) as f64) as usize
 }
 
 /// Seconds of each of at most `n_steps` steps, fewer if they take too long; at least one.
@@ -93,7 +104,9 @@ fn time_steps(
 ) -> Vec<f64> {
     let started = Instant::now();
     let mut seconds = Vec::with_capacity(n_steps);
-    while seconds.len() < n_steps && (seconds.is_empty() || (started.elapsed() < most && goes_on())) {
+    while seconds.len() < n_steps
+        && (seconds.is_empty() || training.all_ranks_say(started.elapsed() < most && goes_on()))
+    {
         let step_started = Instant::now();
         training.advance();
         seconds.push(step_started.elapsed().as_secs_f64());

@@ -47,14 +47,11 @@ pub(crate) struct Watcher<'a> {
     pub init: Option<String>,
     pub objective: Objective,
     pub evaluated: Array2<f32>,
-    pub is_interrupted: bool,
 }
 
 impl Watch for Watcher<'_> {
     fn step(&mut self, report: &StepReport) -> bool {
-        let goes_on = self.observer.step(report);
-        self.is_interrupted = !goes_on && !report.is_last;
-        goes_on
+        self.observer.step(report)
     }
 
     fn state(&mut self, state: &FitState) -> Result<(), Error> {

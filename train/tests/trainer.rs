@@ -168,15 +168,17 @@ fn rejects_options_that_contradict_each_other() {
 
 #[test]
 fn memory_is_stated_and_grows_with_the_data() {
-    let bytes = |n_patches: usize| memory(&spots(n_patches, 0.0), &options()).unwrap().bytes;
-    assert!(bytes(100) > 100_000 && bytes(2_000) > bytes(100));
+    let bytes =
+        |n_patches: usize, n_ranks: usize| memory(&spots(n_patches, 0.0), &options(), n_ranks).unwrap().bytes;
+    assert!(bytes(100, 1) > 100_000 && bytes(2_000, 1) > bytes(100, 1));
+    assert!(bytes(20_000, 2) < bytes(20_000, 1));
 }
 
 #[test]
 fn a_memory_limit_leaves_out_patches_evenly_and_says_so() {
-    let all = memory(&spots(2000, 0.0), &options()).unwrap();
+    let all = memory(&spots(2000, 0.0), &options(), 1).unwrap();
     let limited = TrainOptions { memory_limit: Some(all.bytes - 100_000), ..options() };
-    let stated = memory(&spots(2000, 0.0), &limited).unwrap();
+    let stated = memory(&spots(2000, 0.0), &limited, 1).unwrap();
     assert!(stated.bytes < all.bytes && stated.n_training < all.n_training, "{stated:?} of {all:?}");
     let mut record = Record::default();
     let trained = train(&mut spots(2000, 0.0), &limited, Start::Random, &mut record).unwrap();
