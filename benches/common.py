@@ -21,12 +21,16 @@ SAE = RELEASE / "sae"
 os.environ["HDF5_PLUGIN_PATH"] = str(RELEASE)
 
 
-def publish_model(path):
-    """Puts a model where the filter looks for it by id, for as long as this process runs."""
+def publish_models(*paths):
+    """Puts models where the filter looks for them by id, for as long as this process runs.
+
+    The filter looks at the path once: call this before it is first used.
+    """
     folder = tempfile.mkdtemp(prefix="models-")
     atexit.register(shutil.rmtree, folder)
-    report = json.loads(run_sae("info", "--json", path))
-    shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
+    for path in paths:
+        report = json.loads(run_sae("info", "--json", path))
+        shutil.copy(path, os.path.join(folder, f"{report['model']}.sae"))
     os.environ["H5Z_SAE_MODEL_PATH"] = folder
 
 

@@ -8,6 +8,7 @@ the model's own bytes counted stands beside it.
 
     benches/table.py                                   everything, with the built-in model
     benches/table.py --narrow-model cylinders.sae      also a model trained on the narrow set
+    benches/table.py --narrow-control pca.sae          also its principal components alone (`sae train --control`)
     benches/table.py --peers-only                      without our plugin
     benches/table.py --readme                          also puts the table into README.md
 """
@@ -21,7 +22,7 @@ import tempfile
 import time
 
 import common
-from common import RECORD, RELEASE, ROOT, publish_model
+from common import RECORD, RELEASE, ROOT, publish_models
 
 import h5py
 import numpy as np
@@ -43,6 +44,7 @@ def parse_arguments():
     parser.add_argument("--peers-only", action="store_true", help="leave our own filter out")
     parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--narrow-model", type=pathlib.Path, help="model trained on the narrow set, seed 1")
+    parser.add_argument("--narrow-control", type=pathlib.Path, help="principal components of the same frames")
     parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".cache", help="where the two sets are kept")
     parser.add_argument("--set", choices=["broad", "narrow"], action="append", help="only this set")
     parser.add_argument("--record", type=pathlib.Path, default=RECORD)
@@ -69,13 +71,16 @@ def codecs_for(kind, options):
         sae = str(RELEASE / "sae")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model", model_bytes=BUILT_IN_MODEL.stat().st_size)
-        if kind == "narrow" and options.narrow_model:
-            publish_model(options.narrow_model)
-            rows += codecs_hdf5.ours(
-                sae, "H5Z-SAE, model trained for it", "--model", str(options.narrow_model),
-                model_bytes=options.narrow_model.stat().st_size,
-            )
+        for name, path in trained_models(options) if kind == "narrow" else []:
+            rows += codecs_hdf5.ours(sae, name, "--model", str(path), model_bytes=path.stat().st_size)
     return rows
+
+
+def trained_models(options):
+    """Models of the narrow set, by the name of their line."""
+    named = (("H5Z-SAE, principal components", options.narrow_control),
+             ("H5Z-SAE, model trained for it", options.narrow_model))
+    return [(name, path) for name, path in named if path]
 
 
 def lossless_codecs(options):
@@ -186,15 +191,35 @@ def write_record(rows, options):
     return path
 
 
+VOLUMES = (("1 GB", 1e9), ("10 GB", 1e10), ("1 TB", 1e12))
+
+
+def volumes(rows):
+    """What the models' bytes mean: ratios at three volumes of raw data, and the volume from which a model saves."""
+    lines = ["| 256 a chunk | bound | chunks alone | " + " | ".join(name for name, _ in VOLUMES) + " | pays from |"]
+    lines.append("|---" * (len(VOLUMES) + 4) + "|")
+    with_models = [row for row in rows if row["model_bytes"] and row["frames_per_chunk"] == codecs_hdf5.STACK_CHUNK_LEN]
+    for row in with_models:
+        without = next(other for other in rows if other["codec"] == "H5Z-SAE, no network" and all(
+            other[field] == row[field] for field in ("set", "bound", "frames_per_chunk")))
+        ratios = [volume / (volume / row["ratio"] + row["model_bytes"]) for _, volume in VOLUMES]
+        saved = 1 / without["ratio"] - 1 / row["ratio"]
+        pays = f"{row['model_bytes'] / saved / 1e9:.2g} GB" if saved > 0 else "never"
+        cells = [f"{ratio:.0f}" for ratio in (row["ratio"], *ratios)]
+        lines.append(f"| {row['codec']}: {row['set']} | {row['bound']:g} | " + " | ".join(cells) + f" | {pays} |")
+    return "\n".join(lines)
+
+
 def main():
     options = parse_arguments()
     if not options.peers_only and not (RELEASE / "sae").exists():
         sys.exit(f"{RELEASE / 'sae'} does not exist: run `make build` first")
+    publish_models(*(path for _, path in trained_models(options)))
     rows = run(options)
-    table = markdown(rows)
-    print(table)
-    if options.readme:
-        common.replace_between(ROOT / "README.md", "table", table)
+    for name, table in (("table", markdown(rows)), ("volumes", volumes(rows))):
+        print(table + "\n")
+        if options.readme:
+            common.replace_between(ROOT / "README.md", name, table)
     print(f"\n{len(rows)} measurements in {write_record(rows, options)}", file=sys.stderr)
     own_broken = [row for row in rows if row["codec"].startswith("H5Z-SAE") and not row["bound_holds"]]
     return 1 if own_broken else 0

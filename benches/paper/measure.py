@@ -147,7 +147,7 @@ def repack(model, test, n_frames):
         with h5py.File(plain, "w") as file:
             file.create_dataset("frames", data=frames)
         common.run_sae("repack", plain, packed, "--none", "--model", model, "--jobs", 1)
-        common.publish_model(model)
+        common.publish_models(model)
         with h5py.File(packed) as file:
             stored_bytes = file["frames"].id.get_storage_size()
         decoded = common.read_frames(packed)
