@@ -9,11 +9,11 @@ use crate::checkpoint::DataPrint;
 use crate::checksum::Summed;
 use crate::export::round_basis;
 use crate::import;
-use crate::loader::{Preparation, Split, spread};
+use crate::loader::{FrameSource, Preparation, Split, spread};
 use crate::memory::memory;
 use crate::observer::Event;
 use crate::pca::{Basis, Covariance, Folding};
-use crate::ranks::{Placement, agree, share};
+use crate::ranks::{Placement, agree, on_first, share};
 use crate::trainer::{CALIBRATION_PATCHES, Session, Start};
 
 /// Patches for the covariance, at most: its error is that of a mean over them.
@@ -45,6 +45,20 @@ pub(crate) fn gave_up() -> Error {
     Error::new(ErrorKind::System, "stopped before anything was learnt")
 }
 
+fn typical_maximum(source: &mut dyn FrameSource, numbers: &[usize]) -> Result<f64, Error> {
+    const MOST_PATCHES: usize = 256;
+    let mut values = vec![0f32; source.patch().n_values()];
+    let mut maxima = Vec::new();
+    for number in spread(numbers, MOST_PATCHES) {
+        source.read(number, &mut values)?;
+        let finite = values.iter().filter(|value| value.is_finite());
+        maxima.push(finite.fold(0f32, |most, value| most.max(value.abs())));
+    }
+    maxima.retain(|&maximum| maximum > 0.0);
+    maxima.sort_by(f32::total_cmp);
+    Ok(maxima.get(maxima.len() / 2).map_or(1.0, |&maximum| maximum.into()))
+}
+
 impl Session<'_> {
     /// Reads the data: held-out patches, the basis, components of the training patches.
     pub(crate) fn prepare(&mut self, start: &Start) -> Result<Prepared, Error> {
@@ -58,7 +72,7 @@ impl Session<'_> {
         self.check_enough(training.len())?;
         let patch_len = self.source.patch().n_values();
         let held_out = self.on_first_rank(patch_len, |session| session.read_scaled(&split.held_out))?;
-        let typical_maximum = self.typical_maximum(&split.held_out)?;
+        let typical_maximum = on_first(self.ranks, || typical_maximum(self.source, &split.held_out))?;
         let basis = self.basis(start, &training)?;
         let leading = agree(basis.leading(self.options.components), self.ranks)?;
         let (components, placement, data) = self.project(&training, &leading)?;
@@ -108,20 +122,6 @@ impl Session<'_> {
             self.options.basis_rows
         );
         Err(explain(Error::new(ErrorKind::InvalidArgument, message), self.source))
-    }
-
-    fn typical_maximum(&mut self, numbers: &[usize]) -> Result<f64, Error> {
-        const MOST_PATCHES: usize = 256;
-        let mut values = vec![0f32; self.source.patch().n_values()];
-        let mut maxima = Vec::new();
-        for number in spread(numbers, MOST_PATCHES) {
-            self.source.read(number, &mut values)?;
-            let finite = values.iter().filter(|value| value.is_finite());
-            maxima.push(finite.fold(0f32, |most, value| most.max(value.abs())));
-        }
-        maxima.retain(|&maximum| maximum > 0.0);
-        maxima.sort_by(f32::total_cmp);
-        Ok(maxima.get(maxima.len() / 2).map_or(1.0, |&maximum| maximum.into()))
     }
 
     /// Held-out patches, scaled but not transformed.

@@ -56,7 +56,7 @@ fn fine_tuning_on_new_data_lowers_the_error() {
     let first = train(&mut spots(400, 0.0), &short, Start::Random, &mut Record::default()).unwrap();
     let new_data = || spots_from(10_000, 2000, 0.0);
     let of_model = as_in(&first.model, short);
-    let still = TrainOptions { budget: Budget::Steps(1), learning_rate: 1e-12, ..of_model };
+    let still = TrainOptions { budget: Budget::Steps(1), learning_rate: 1e-12, ..of_model.clone() };
     let before = fine_tune(&first.model, &still, &mut new_data()).check.quality.squared_error;
     let after = fine_tune(&first.model, &of_model, &mut new_data()).check.quality.squared_error;
     assert!(after < 0.7 * before, "{after} after, {before} before");
@@ -71,13 +71,13 @@ fn refuses_to_start_from_a_model_that_does_not_fit() {
     let sqrt = Transform::Sqrt { offset_q24: 1 << 14 };
     let cases = [
         (
-            TrainOptions { hidden: 41, ..fitting },
+            TrainOptions { hidden: 41, ..fitting.clone() },
             "hidden is 40 in the model to start from, and 41 is asked for",
         ),
-        (TrainOptions { components: 25, ..fitting }, "components is 24"),
-        (TrainOptions { latents: 99, ..fitting }, "and 99 is asked for"),
-        (TrainOptions { objective: grad, ..fitting }, "penalty is z"),
-        (TrainOptions { transform: sqrt, ..fitting }, "transform is none"),
+        (TrainOptions { components: 25, basis_rows: 25, ..fitting.clone() }, "components is 24"),
+        (TrainOptions { latents: 99, ..fitting.clone() }, "and 99 is asked for"),
+        (TrainOptions { objective: grad, ..fitting.clone() }, "penalty is z"),
+        (TrainOptions { transform: sqrt, ..fitting.clone() }, "transform is none"),
     ];
     let message = |options: &TrainOptions, source: &mut InMemory| {
         let start = Start::Model(&first.model);

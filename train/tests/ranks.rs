@@ -287,8 +287,10 @@ fn options() -> TrainOptions {
         threads: 1,
         held_out: 0.1,
         early_stop: None,
+        search: None,
+        control: false,
         memory_limit: None,
-        reported_bounds: [1e-2, 1e-3],
+        reported_bounds: vec![1e-2, 1e-3],
         export: ExportOptions { wide_rows: 8, hidden_width: Width::I16 },
     }
 }

@@ -145,8 +145,8 @@ fn rejects_options_that_contradict_each_other() {
     let objective = Objective { penalty: Penalty::Grad, ..options().objective };
     let cases = [
         (TrainOptions { objective, ..options() }, "belongs to penalty z"),
-        (TrainOptions { components: 133, ..options() }, "133 components"),
-        (TrainOptions { components: 67, ..options() }, "up to their point symmetry"),
+        (TrainOptions { components: 133, basis_rows: 133, ..options() }, "133 components"),
+        (TrainOptions { components: 67, basis_rows: 67, ..options() }, "up to their point symmetry"),
         (TrainOptions { latents: 7, ..options() }, "there are 7 latents"),
         (TrainOptions { hidden: 0, ..options() }, "hidden is 0"),
         (TrainOptions { held_out: 0.9, ..options() }, "0 to 0.5 allowed"),

@@ -67,7 +67,8 @@ pub fn options() -> TrainOptions {
 pub struct Record {
     pub stages: Vec<String>,
     pub reports: Vec<StepReport>,
-    pub events: Vec<Event>,
+    /// Those of memory and of coded bytes.
+    pub events: Vec<Event<'static>>,
     /// Ends the training after this step, and takes a checkpoint there.
     pub stop_at: Option<usize>,
     pub checkpoint: Option<Vec<u8>>,
@@ -88,7 +89,13 @@ impl Observer for Record {
     }
 
     fn event(&mut self, event: &Event) {
-        self.events.push(*event);
+        match *event {
+            Event::Memory(memory) => self.events.push(Event::Memory(memory)),
+            Event::CodedBytes { step, coded_bytes } => {
+                self.events.push(Event::CodedBytes { step, coded_bytes });
+            }
+            _ => {}
+        }
     }
 
     fn wants_checkpoint(&mut self) -> bool {
