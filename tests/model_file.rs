@@ -216,11 +216,27 @@ fn rejects_a_file_without_one_of_its_tensors() {
         let message = match name.as_str() {
             "decoder.coef" => "decoder.coef is absent".to_owned(),
             "decoder.basis.0" => "unknown tensor \"decoder.basis.1\"".to_owned(),
-            "decoder.basis.1" => "decoder.coef is 12 x 6: 12 x 2 expected".to_owned(),
+            "decoder.basis.1" => "columns of decoder.coef is 6: 1 to 2 allowed".to_owned(),
             _ => format!("tensor {name} is missing"),
         };
         assert_refused(change, ErrorKind::Corrupt, &message);
     }
+}
+
+#[test]
+fn a_network_may_speak_through_the_leading_rows_of_the_basis_alone() {
+    let mut spec = small_spec();
+    let coef = spec.decoder.coef.as_mut().unwrap();
+    let IntValues::I8(values) = &coef.values else { panic!("the cosine model has 8 bits here") };
+    let leading = values.chunks_exact(6).flat_map(|row| &row[..4]).copied().collect();
+    (coef.cols, coef.values) = (4, IntValues::I8(leading));
+    let message = spec.to_bytes().unwrap_err().to_string();
+    let n_hidden = spec.decoder.hidden.cols;
+    assert!(message.contains(&format!("encoder.input has {} values", 6 * n_hidden)), "{message}");
+    spec.encoder.input.truncate(4 * n_hidden);
+    let bytes = spec.to_bytes().unwrap();
+    assert_eq!(ModelSpec::parse(&bytes).unwrap(), spec);
+    assert_eq!((Model::parse(&bytes).unwrap().n_coefs(), Model::parse(&bytes).unwrap().n_linear()), (4, 6));
 }
 
 #[test]

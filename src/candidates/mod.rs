@@ -77,8 +77,9 @@ struct Search<'a> {
     patches: Vec<usize>,
     inputs: Vec<f32>,
     latents: Vec<f32>,
-    /// For a model of `Penalty::Z`, the active latents of each of these, refined.
-    refined: Vec<ActiveLatents>,
+    /// The active latents of each of these, refined; `None` where they are not: with `Penalty::Grad`, whose codes are
+    /// running sums, and where there are too many.
+    refined: Vec<Option<ActiveLatents>>,
 }
 
 /// What all patches of a chunk share.
@@ -149,9 +150,10 @@ impl<'a> Search<'a> {
             return None;
         }
         search.latents = model.analyze(chunk.backend, &search.inputs);
-        if model.penalty() == Penalty::Z {
-            search.refined = search.refine();
-        }
+        search.refined = match model.penalty() {
+            Penalty::Z => search.refine(),
+            Penalty::Grad => vec![None; search.patches.len()],
+        };
         Some(search)
     }
 
@@ -180,7 +182,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn refine(&self) -> Vec<ActiveLatents> {
+    fn refine(&self) -> Vec<Option<ActiveLatents>> {
         let coordinates = self.model.least_squares(self.chunk.backend, &self.inputs);
         let latents = self.latents.chunks_exact(self.model.n_latents());
         let coordinates = coordinates.chunks_exact(self.model.n_linear());
@@ -333,7 +335,7 @@ impl<'a> Search<'a> {
 
     fn latent_code(&self, steps: &AtomRules, least_gain: f64, nth: usize, kinds: Kinds) -> PatchCode {
         let latent_step_log2 = steps.latent_step_log2(self.scale(nth));
-        let latents = match (kinds, self.refined.get(nth)) {
+        let latents = match (kinds, &self.refined[nth]) {
             (Kinds::Linear, _) => Vec::new(),
             (_, Some(refined)) => {
                 // Not the patch's own step, which follows from what the latents leave.

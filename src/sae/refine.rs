@@ -16,6 +16,9 @@
 use super::backend::Backend;
 use super::{IntTensor, Model, ModelSpec};
 
+/// Active latents of a patch, at most: the work grows with the third power of their number, and codes of hundreds,
+/// which an L1 term alone leaves, are near the best anyway.
+const MOST_REFINED: usize = 48;
 /// Steps at most.
 const MAX_STEPS: usize = 4;
 /// A step that lowers the squared error by less than this share is the last.
@@ -95,17 +98,21 @@ struct State {
 }
 
 impl Model {
-    /// The active latents of one patch, refined, for a model of `Penalty::Z`. `latents`: ℓ values as
-    /// [`Model::analyze`] gives them; `coordinates`: at least K′ values as [`Model::least_squares`] gives them.
+    /// The active latents of one patch, refined, for a model of `Penalty::Z`; `None` where they are too many for that.
+    /// `latents`: ℓ values as [`Model::analyze`] gives them; `coordinates`: at least K′ values as
+    /// [`Model::least_squares`] gives them.
     pub(crate) fn refine(
         &self,
         backend: &dyn Backend,
         latents: &[f32],
         coordinates: &[f32],
-    ) -> ActiveLatents {
+    ) -> Option<ActiveLatents> {
+        if latents.iter().filter(|latent| **latent > 0.0).count() > MOST_REFINED {
+            return None;
+        }
         let active = (0..).zip(latents).filter(|(_, latent)| **latent > 0.0);
         let entries = active.map(|(index, &latent)| (index, latent)).collect();
-        self.refine_entries(backend, entries, &coordinates[..self.n_coefs()])
+        Some(self.refine_entries(backend, entries, &coordinates[..self.n_coefs()]))
     }
 
     fn refine_entries(
@@ -242,6 +249,12 @@ fn solve(factor: &[f64], right: &mut [f64]) {
         let known: f64 = (0..i).map(|k| factor[triangle(i) + k] * right[k]).sum();
         right[i] = (right[i] - known) / factor[triangle(i) + i];
     }
+    solve_upper(factor, right);
+}
+
+/// Lᵀ·x = `right`, in its place; L may be larger than that.
+fn solve_upper(factor: &[f64], right: &mut [f64]) {
+    let len = right.len();
     for i in (0..len).rev() {
         let known: f64 = (i + 1..len).map(|k| factor[triangle(k) + i] * right[k]).sum();
         right[i] = (right[i] - known) / factor[triangle(i) + i];
@@ -304,20 +317,18 @@ impl ActiveLatents {
     /// before. Levels are from 1; what rounds to 0 is left out.
     /// `most` is the largest level allowed.
     pub(crate) fn levels(&self, step: f64, most: i32) -> Vec<(u32, i32)> {
-        let mut rest = self.clone();
-        let mut levels = Vec::with_capacity(rest.entries.len());
-        while let Some((&(index, value), others)) = rest.entries.split_last() {
-            let level = (f64::from(value) / step).round().clamp(0.0, most.into());
-            let rounding = level * step - f64::from(value);
-            let n_others = others.len();
-            let mut changes = rest.curvature[triangle(n_others)..][..n_others].to_vec();
-            rest.entries.truncate(n_others);
-            rest.curvature.truncate(triangle(n_others));
-            let mut factor = rest.curvature.clone();
-            factorize(&mut factor, n_others);
-            solve(&factor, &mut changes);
-            for (entry, change) in rest.entries.iter_mut().zip(changes) {
-                entry.1 = (f64::from(entry.1) - rounding * change).max(0.0) as f32;
+        let mut factor = self.curvature.clone();
+        factorize(&mut factor, self.entries.len());
+        let mut values: Vec<f64> = self.entries.iter().map(|&(_, value)| value.into()).collect();
+        let mut levels = Vec::with_capacity(values.len());
+        for (i, &(index, _)) in self.entries.iter().enumerate().rev() {
+            let level = (values[i] / step).round().clamp(0.0, most.into());
+            let rounding = level * step - values[i];
+            // How the others change where this one changes by 1: the solution for its row of the curvature.
+            let mut changes = factor[triangle(i)..][..i].to_vec();
+            solve_upper(&factor, &mut changes);
+            for (value, change) in values.iter_mut().zip(changes) {
+                *value = (*value - rounding * change).max(0.0);
             }
             if level > 0.0 {
                 levels.push((index, level as i32));
