@@ -97,7 +97,8 @@ impl Checkpoint {
             add_parameters(&mut file, "best", &best.parameters);
         }
         let (n_components, len) = basis.rows.dim();
-        file.add("network.input_scale", &[n_components], &state.network.input_scale.to_vec());
+        let input_scale = &state.network.input_scale;
+        file.add("network.input_scale", &[input_scale.len()], &input_scale.to_vec());
         let order: Vec<u64> = state.order.iter().map(|&index| index as u64).collect();
         file.add("order", &[order.len()], &order);
         file.add("fired", &[state.activity.fired().len()], state.activity.fired());

@@ -4,6 +4,7 @@ use h5z_sae::ErrorKind;
 use h5z_sae_train::checkpoint::Checkpoint;
 use h5z_sae_train::early_stop::EarlyStop;
 use h5z_sae_train::loader::{FrameSource, InMemory};
+use h5z_sae_train::network::Objective;
 use h5z_sae_train::options::TrainOptions;
 use h5z_sae_train::outcome::Trained;
 use h5z_sae_train::schedule::Budget;
@@ -12,9 +13,14 @@ use h5z_sae_train::trainer::{Start, train};
 mod common;
 use common::{PATCH, Record, options, spots};
 
-/// Everything that has a state: revivals, a falling limit on active latents, early stopping.
+/// Everything that has a state or a course: revivals, limits on active latents that fall and are drawn, a rate scale that
+/// falls, refined codes, a basis beyond the components, early stopping.
 fn eventful() -> TrainOptions {
     TrainOptions {
+        objective: Objective { rate_scale: 0.05, ..options().objective },
+        basis_rows: 30,
+        active_least: 3,
+        refined_share: 0.5,
         budget: Budget::Epochs(8.0),
         active_start: 3.0,
         revived: 4,
