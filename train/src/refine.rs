@@ -8,6 +8,8 @@
 //! z ← max(z − (J·W·Jᵀ + damping)⁻¹·J·W·r, 0)       where that lowers the loss of the patch
 //! ```
 
+use faer::linalg::solvers::Solve;
+use faer::{Mat, Side};
 use h5z_sae::sae::Penalty;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
@@ -59,17 +61,17 @@ impl<F: Real> Network<F> {
             .map(|(&slope, &residual)| if residual == F::zero() { F::one() } else { slope / residual })
             .collect();
         let len = jacobian.nrows();
-        let mut curvature = vec![0f64; len * len];
+        let product = |i: usize, j: usize| -> f64 {
+            let (row_i, row_j) = (jacobian.row(i), jacobian.row(j));
+            let products = row_i.iter().zip(row_j).zip(&weights).map(|((&a, &b), &w)| a * b * w);
+            products.sum::<F>().wide()
+        };
+        let mut curvature = Mat::from_fn(len, len, |i, j| if j <= i { product(i, j) } else { 0.0 });
         for i in 0..len {
-            for j in 0..=i {
-                let (row_i, row_j) = (jacobian.row(i), jacobian.row(j));
-                let products = row_i.iter().zip(row_j).zip(&weights).map(|((&a, &b), &w)| a * b * w);
-                curvature[i * len + j] = products.sum::<F>().wide();
-            }
-            curvature[i * len + i] *= 1.0 + DAMPING;
+            curvature[(i, i)] *= 1.0 + DAMPING;
         }
-        let mut change: Vec<f64> = jacobian.rows().into_iter().map(|row| row.dot(&slope).wide()).collect();
-        solve(&mut curvature, &mut change);
+        let steepest: Vec<f64> = jacobian.rows().into_iter().map(|row| row.dot(&slope).wide()).collect();
+        let Some(change) = solve(&curvature, &steepest) else { return };
         let range = moved.starts[patch]..moved.starts[patch + 1];
         for (value, change) in moved.values[range].iter_mut().zip(change) {
             *value = (*value - F::of(change)).max(F::zero());
@@ -94,26 +96,11 @@ impl<F: Real> Network<F> {
     }
 }
 
-/// matrix · x = right in the place of `right`, by Cholesky's method in the place of the matrix, whose lower triangle
-/// counts. A floor under the pivots leaves directions that change nothing alone.
-fn solve(matrix: &mut [f64], right: &mut [f64]) {
-    let len = right.len();
-    let trace: f64 = (0..len).map(|i| matrix[i * len + i]).sum();
-    let least_pivot = 1e-9 * trace + f64::MIN_POSITIVE;
-    for i in 0..len {
-        for j in 0..=i {
-            let inner: f64 = (0..j).map(|k| matrix[i * len + k] * matrix[j * len + k]).sum();
-            let left = matrix[i * len + j] - inner;
-            matrix[i * len + j] =
-                if i == j { left.max(least_pivot).sqrt() } else { left / matrix[j * len + j] };
-        }
-        let known: f64 = (0..i).map(|k| matrix[i * len + k] * right[k]).sum();
-        right[i] = (right[i] - known) / matrix[i * len + i];
-    }
-    for i in (0..len).rev() {
-        let known: f64 = (i + 1..len).map(|k| matrix[k * len + i] * right[k]).sum();
-        right[i] = (right[i] - known) / matrix[i * len + i];
-    }
+/// The solution of matrix · x = right for a symmetric matrix; `None` where it is not positive definite.
+fn solve(matrix: &Mat<f64>, right: &[f64]) -> Option<Vec<f64>> {
+    let right = Mat::from_fn(right.len(), 1, |i, _| right[i]);
+    let solution = matrix.llt(Side::Lower).ok()?.solve(&right);
+    Some((0..solution.nrows()).map(|i| solution[(i, 0)]).collect())
 }
 
 #[cfg(test)]
@@ -126,10 +113,11 @@ mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     #[test]
-    fn solves_what_was_worked_out_by_hand() {
-        let (mut matrix, mut right) = ([4.0, 0.0, 2.0, 3.0], [10.0, 9.0]);
-        solve(&mut matrix, &mut right);
-        assert!((right[0] - 1.5).abs() < 1e-12 && (right[1] - 2.0).abs() < 1e-12, "{right:?}");
+    fn directions_that_change_nothing_have_no_step() {
+        assert!(solve(&Mat::zeros(2, 2), &[1.0, 1.0]).is_none());
+        let matrix = Mat::from_fn(2, 2, |i, j| [[4.0, 2.0], [2.0, 3.0]][i][j]);
+        let solution = solve(&matrix, &[10.0, 9.0]).unwrap();
+        assert!((solution[0] - 1.5).abs() < 1e-12 && (solution[1] - 2.0).abs() < 1e-12, "{solution:?}");
     }
 
     #[test]
