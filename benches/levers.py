@@ -5,7 +5,7 @@
     benches/levers.py --steps 500     the same, sooner and less telling
 
 The start is the paper's objective with a limit on nonzero latents. Every line is a command, `sae train` with the flags
-it shows; sizes are those of `sae repack` on the narrow set's 2 000 frames (seed 2), in chunks of 256, without the
+it shows; sizes are those of `sae repack` on 512 frames of the narrow set (seed 2), in chunks of 256, without the
 model's bytes, which stand beside. Writes benches/record/DATE-levers.csv and .txt.
 """
 import argparse
@@ -20,6 +20,7 @@ import common
 from common import RECORD, ROOT, run_sae
 
 BOUNDS = ("1e-2", "1e-3", "1e-4")
+N_TEST = 512
 START = "--components 256 --hidden 512 --latent 1024 --active 8 --lambda 1e-6 --held-out 0.01 --threads 1"
 # Name, flags that replace or follow those of the start, what the name means.
 LEVERS = (
@@ -75,7 +76,7 @@ def merged(start, change):
 
 def measure(name, change, options, folder):
     """One row: trains, then codes the other frames at every bound."""
-    training, test = frames(options.data, 1, 50000), frames(options.data, 2, 2000)
+    training, test = frames(options.data, 1, 50000), frames(options.data, 2, N_TEST)
     model = folder / "lever.sae"
     flags = merged(START, change)
     report = json.loads(run_sae("train", f"{training}:/frames", "-o", model, *flags, "--steps", options.steps, "--json"))

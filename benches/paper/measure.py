@@ -2,7 +2,7 @@
 
 Latents are computed by the float encoder of `h5z_sae.model`, quantised as the filter does for the bound *none* (its
 step, its dead zone of 0.6), and decoded in floats: d(e(x)) of the paper. What a reader gets of a file is in
-`repacked_mean_squared_error`; it is a little less, since the codec keeps values within the range of their chunk, and a
+`repacked_mean_squared_error`; it is less, since the codec refines codes and keeps values within the range of their chunk: a
 network's small negative ones so become 0.
 """
 import dataclasses

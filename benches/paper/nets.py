@@ -67,8 +67,6 @@ def sweep(penalty, prefix, lambdas, epochs):
 FULL = [
     Net("z-8", "z", 1e-6, 8, 10, more=COMMON),
     Net("z-18", "z", 1e-6, 18, 60, hidden=512, more=COMMON),
-    # A decoder that learns from the codes which the codec's encoder will refine, and four images of each frame.
-    Net("z-18-refined", "z", 1e-6, 18, 18, hidden=512, more=(*COMMON, "--mirror", "--refine", "0.4")),
     Net("z-18-wide", "z", 1e-6, 18, 5, latents=8192, more=COMMON),
     *sweep("z", "z-free", (1e-2, 3e-2, 1e-1), 8),
     *sweep("grad", "grad", (1e-2, 3e-2, 1e-1), 8),

@@ -88,6 +88,9 @@ struct Settings {
     rules: NetworkRules,
     /// Squares of the linear step by which a latent must lower the squared error to be kept.
     least_gain: f64,
+    /// Whether codes are refined. Where rows of the basis are far from orthogonal, or steps so coarse that hidden units
+    /// bend between two levels, the encoder's own codes may be better.
+    refined: bool,
 }
 
 /// Which atoms a candidate may use.
@@ -203,16 +206,26 @@ impl<'a> Search<'a> {
                 ..self.base
             },
             least_gain: LEAST_GAIN,
+            refined: true,
         };
-        if self.chunk.latents_only {
-            settings.rules.latent_step_log2 = self.model.spec().none_step_log2 as i8;
-            settings.least_gain = 0.0;
-            return Ok((settings, SymbolCounts::new().costs()));
-        }
         let n_samples = SAMPLES.min(self.patches.len());
         let samples: Vec<usize> =
             (0..n_samples).map(|i| (2 * i + 1) * self.patches.len() / (2 * n_samples)).collect();
+        if self.chunk.latents_only {
+            settings.rules.latent_step_log2 = self.model.spec().none_step_log2 as i8;
+            settings.least_gain = 0.0;
+            let own = Settings { refined: false, ..settings };
+            if self.squared_error(&own, &samples)? < self.squared_error(&settings, &samples)? {
+                settings = own;
+            }
+            return Ok((settings, SymbolCounts::new().costs()));
+        }
         let (mut best, mut costs) = self.sample_cost(&settings, &samples)?;
+        let own = Settings { refined: false, ..settings };
+        let (own_best, own_costs) = self.sample_cost(&own, &samples)?;
+        if own_best < best {
+            (best, costs, settings) = (own_best, own_costs, own);
+        }
         // One patch does not say enough to search far.
         let reach: i8 = if n_samples < SAMPLES { 1 } else { 3 };
         for change in [Settings::change_linear_step, Settings::change_latent_step, Settings::change_gain] {
@@ -229,6 +242,18 @@ impl<'a> Search<'a> {
             }
         }
         Ok((settings, costs))
+    }
+
+    /// What latents alone leave of some patches, in the network's domain.
+    fn squared_error(&self, settings: &Settings, samples: &[usize]) -> Result<f64, Error> {
+        let steps = atom_rules(&settings.rules, self.model);
+        let code = |&nth: &usize| self.latent_code(&steps, settings, nth, Kinds::Latents);
+        let codes: Vec<PatchCode> = samples.iter().map(code).collect();
+        let n_values = self.grid.patch.n_values();
+        let mut rebuilt = vec![0.0; samples.len() * n_values];
+        self.model.reconstruct_transformed(self.chunk.backend, &codes, &mut rebuilt)?;
+        let inputs = samples.iter().flat_map(|&nth| &self.inputs[nth * n_values..][..n_values]);
+        Ok(rebuilt.iter().zip(inputs).map(|(a, b)| f64::from(a - b).powi(2)).sum())
     }
 
     /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them.
@@ -304,13 +329,13 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<Guess>, Error> {
         let steps = atom_rules(&settings.rules, self.model);
         let latent_code = |&nth: &usize| {
-            let mut code = self.latent_code(&steps, settings.least_gain, nth, kinds);
+            let mut code = self.latent_code(&steps, settings, nth, kinds);
             code.linear_step_quarters = steps.linear_step_quarters(self.scale(nth), linear_change);
             code
         };
         let mut codes: Vec<PatchCode> = nth.iter().map(latent_code).collect();
         if kinds != Kinds::Latents {
-            self.add_linear(nth, &mut codes)?;
+            self.add_linear(nth, kinds, &mut codes)?;
         }
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
@@ -333,16 +358,16 @@ impl<'a> Search<'a> {
         Ok(guesses.collect())
     }
 
-    fn latent_code(&self, steps: &AtomRules, least_gain: f64, nth: usize, kinds: Kinds) -> PatchCode {
+    fn latent_code(&self, steps: &AtomRules, settings: &Settings, nth: usize, kinds: Kinds) -> PatchCode {
         let latent_step_log2 = steps.latent_step_log2(self.scale(nth));
-        let latents = match (kinds, &self.refined[nth]) {
+        let latents = match (kinds, self.refined[nth].as_ref().filter(|_| settings.refined)) {
             (Kinds::Linear, _) => Vec::new(),
             (_, Some(refined)) => {
                 // Not the patch's own step, which follows from what the latents leave.
                 let linear_step = (-f64::from(steps.linear_step_quarters(self.scale(nth), 0)) / 4.0).exp2();
                 let latent_step = (-f64::from(latent_step_log2)).exp2();
                 let most = self.model.most_latent_level(latent_step_log2);
-                refined.pruned(least_gain * linear_step * linear_step).levels(latent_step, most)
+                refined.pruned(settings.least_gain * linear_step * linear_step).levels(latent_step, most)
             }
             (_, None) => {
                 let n_latents = self.model.n_latents();
@@ -358,7 +383,7 @@ impl<'a> Search<'a> {
     }
 
     /// Linear atoms for what the latents leave.
-    fn add_linear(&self, nth: &[usize], codes: &mut [PatchCode]) -> Result<(), Error> {
+    fn add_linear(&self, nth: &[usize], kinds: Kinds, codes: &mut [PatchCode]) -> Result<(), Error> {
         let n_values = self.grid.patch.n_values();
         let mut residual = vec![0.0; nth.len() * n_values];
         self.model.reconstruct_transformed(self.chunk.backend, codes, &mut residual)?;
@@ -368,7 +393,12 @@ impl<'a> Search<'a> {
             }
         }
         let n_linear = self.model.n_linear();
-        let coefs = self.model.project(self.chunk.backend, &residual);
+        // What latents leave is small; a whole patch is not.
+        let coefs = if kinds == Kinds::Linear {
+            self.model.project_twice(self.chunk.backend, residual)
+        } else {
+            self.model.project(self.chunk.backend, &residual)
+        };
         for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(n_linear)) {
             let has_latents = !code.latents.is_empty();
             let priors = self.model.priors();

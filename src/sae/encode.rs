@@ -127,34 +127,37 @@ impl Model {
     }
 
     /// Coordinates of patches in the basis: K for each row of n, such that mean + coordinates·basis is as near as may be.
-    /// Rows of the basis are rounded and so not quite orthogonal: what a projection misses is projected again.
     pub(crate) fn least_squares(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
-        let batch = patches.chunks(self.batch_len() * self.n_values());
-        batch.flat_map(|patches| self.least_squares_batch(backend, patches)).collect()
+        let mean = &self.float().mean;
+        let centred =
+            |patch: &[f32]| patch.iter().zip(mean).map(|(value, mean)| value - mean).collect::<Vec<_>>();
+        let centred: Vec<f32> = patches.chunks_exact(self.n_values()).flat_map(centred).collect();
+        self.project_twice(backend, centred)
     }
 
-    fn least_squares_batch(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
+    /// As [`Model::project`], for what is large against the precision asked for. Rows of the basis are rounded and so
+    /// not quite orthogonal: what a projection misses is projected again.
+    pub(crate) fn project_twice(&self, backend: &dyn Backend, residual: Vec<f32>) -> Vec<f32> {
         let (n_values, n_stored, n_linear) = (self.n_values(), self.spec().n_stored(), self.n_linear());
-        let mean = &self.float().mean;
-        let centred: Vec<f32> = patches
-            .chunks_exact(n_values)
-            .flat_map(|patch| patch.iter().zip(mean).map(|(value, mean)| value - mean))
-            .collect();
-        let mut coordinates = self.project(backend, &centred);
-        let n_rows = patches.len() / n_values;
-        let mut rebuilt = vec![0.0; n_rows * n_stored];
-        let shape = (n_rows, n_linear, n_stored);
-        backend.float_product(shape, &coordinates, &self.float().basis, false, &mut rebuilt);
-        let mut missed = centred;
-        for (missed, rebuilt) in missed.chunks_exact_mut(n_values).zip(rebuilt.chunks_exact(n_stored)) {
-            for (p, missed) in missed.iter_mut().enumerate() {
-                *missed -= rebuilt[if p < n_stored { p } else { n_values - 1 - p }];
+        let mut coefs = self.project(backend, &residual);
+        let mut missed = residual;
+        let batch_len = self.batch_len();
+        let batches = missed.chunks_mut(batch_len * n_values).zip(coefs.chunks(batch_len * n_linear));
+        for (missed, coefs) in batches {
+            let n_rows = missed.len() / n_values;
+            let mut rebuilt = vec![0.0; n_rows * n_stored];
+            let shape = (n_rows, n_linear, n_stored);
+            backend.float_product(shape, coefs, &self.float().basis, false, &mut rebuilt);
+            for (missed, rebuilt) in missed.chunks_exact_mut(n_values).zip(rebuilt.chunks_exact(n_stored)) {
+                for (p, missed) in missed.iter_mut().enumerate() {
+                    *missed -= rebuilt[if p < n_stored { p } else { n_values - 1 - p }];
+                }
             }
         }
-        for (coordinate, change) in coordinates.iter_mut().zip(self.project(backend, &missed)) {
-            *coordinate += change;
+        for (coef, change) in coefs.iter_mut().zip(self.project(backend, &missed)) {
+            *coef += change;
         }
-        coordinates
+        coefs
     }
 
     /// The largest level of a latent for the step 2^−`step_log2` (at most [`Model::latent_frac_bits`]).

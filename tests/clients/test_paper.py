@@ -31,8 +31,12 @@ def test_quick_run_measures_every_net(tmp_path):
         entries = float(row["nonzero_steps" if row["penalty"] == "grad" else "nonzeros"])
         assert float(row["count_ratio"]) == pytest.approx(1024 / entries, rel=1e-2)
         # The file is coded by latents' own priors, and has headers; it is no worlds apart from an adaptive coder.
-        assert 0.3 < float(row["ratio_real"]) / float(row["ratio_adaptive"]) < 3
-        assert float(row["repacked_mean_squared_error"]) == pytest.approx(float(row["mean_squared_error"]), rel=0.5)
+        # A file of penalty z holds refined codes: after three passes far better ones, of more latents.
+        if row["penalty"] == "grad":
+            assert 0.3 < float(row["ratio_real"]) / float(row["ratio_adaptive"]) < 3
+            assert float(row["repacked_mean_squared_error"]) == pytest.approx(float(row["mean_squared_error"]), rel=0.5)
+        else:
+            assert float(row["repacked_mean_squared_error"]) < float(row["mean_squared_error"])
         assert float(row["mean_error_sum1"]) < float(row["mean_error_norm1"]) < float(row["mean_error"])
     steps = read(stem.with_name(stem.name.replace(".csv", "-steps.csv")))
     for net in ("z-8", "z-free", "grad"):
