@@ -305,19 +305,6 @@ impl<F: Real> Network<F> {
         self.input_scale.len()
     }
 
-    /// The same network for components y·`rotation`, with a K′ × K′ orthogonal matrix. Inputs then need no scale.
-    pub fn rotated(&self, rotation: ArrayView2<F>) -> Self {
-        let p = &self.parameters;
-        let scaled = &p.input * &self.input_scale.view().insert_axis(Axis(1));
-        let parameters = Parameters {
-            input: rotation.t().dot(&scaled),
-            coef: p.coef.dot(&rotation),
-            coef_bias: p.coef_bias.dot(&rotation),
-            ..p.clone()
-        };
-        Self { parameters, input_scale: Array1::ones(self.n_components()), objective: self.objective }
-    }
-
     /// The decoder's first layer, ready for [`Self::forward`].
     pub fn atoms(&self) -> Atoms<F> {
         Atoms::new(&self.parameters.hidden, self.objective.penalty)
