@@ -93,16 +93,12 @@ struct Settings {
     refined: bool,
 }
 
-/// Which atoms a candidate may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kinds {
-    Both,
-    Latents,
-    Linear,
+/// What several trials of some patches have in common: their latents (none, where linear atoms are to do all), and the
+/// linear coefficients, K for each patch, that would make up for what these leave.
+struct Begun {
+    codes: Vec<PatchCode>,
+    coefs: Vec<f32>,
 }
-
-/// Kinds of atoms, and the change of the linear step.
-type Trial = (Kinds, i32);
 
 /// A candidate for one patch: its atoms, what they leave of the patch in steps (empty where the scale does not suit),
 /// and the bits of its header before anything adapts.
@@ -220,9 +216,10 @@ impl<'a> Search<'a> {
             }
             return Ok((settings, SymbolCounts::new().costs()));
         }
-        let (mut best, mut costs) = self.sample_cost(&settings, &samples)?;
+        let linear = self.begin_without_latents(&samples)?;
+        let (mut best, mut costs) = self.sample_cost(&settings, &samples, &linear)?;
         let own = Settings { refined: false, ..settings };
-        let (own_best, own_costs) = self.sample_cost(&own, &samples)?;
+        let (own_best, own_costs) = self.sample_cost(&own, &samples, &linear)?;
         if own_best < best {
             (best, costs, settings) = (own_best, own_costs, own);
         }
@@ -233,7 +230,7 @@ impl<'a> Search<'a> {
                 for _ in 0..reach {
                     let mut next = settings;
                     change(&mut next, direction);
-                    let (next_best, next_costs) = self.sample_cost(&next, &samples)?;
+                    let (next_best, next_costs) = self.sample_cost(&next, &samples, &linear)?;
                     if next_best >= best {
                         break;
                     }
@@ -244,23 +241,26 @@ impl<'a> Search<'a> {
         Ok((settings, costs))
     }
 
-    /// What latents alone leave of some patches, in the network's domain.
+    /// Squared error of some patches by latents alone, in the network's domain.
     fn squared_error(&self, settings: &Settings, samples: &[usize]) -> Result<f64, Error> {
-        let steps = atom_rules(&settings.rules, self.model);
-        let code = |&nth: &usize| self.latent_code(&steps, settings, nth, Kinds::Latents);
-        let codes: Vec<PatchCode> = samples.iter().map(code).collect();
-        let n_values = self.grid.patch.n_values();
-        let mut rebuilt = vec![0.0; samples.len() * n_values];
-        self.model.reconstruct_transformed(self.chunk.backend, &codes, &mut rebuilt)?;
-        let inputs = samples.iter().flat_map(|&nth| &self.inputs[nth * n_values..][..n_values]);
-        Ok(rebuilt.iter().zip(inputs).map(|(a, b)| f64::from(a - b).powi(2)).sum())
+        let left = self.left(samples, &self.latent_codes(settings, samples))?;
+        Ok(left.iter().map(|&error| f64::from(error).powi(2)).sum())
     }
 
-    /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them.
-    fn sample_cost(&self, settings: &Settings, samples: &[usize]) -> Result<(f64, ResidualCosts), Error> {
-        let guesses = Kinds::ALL.map(|kinds| self.guess(settings, samples, (kinds, 0)));
-        let [both, latents, linear] = guesses;
-        let guesses = [both?, latents?, linear?];
+    /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them. `linear`: the
+    /// patches without latents, whatever the settings.
+    fn sample_cost(
+        &self,
+        settings: &Settings,
+        samples: &[usize],
+        linear: &Begun,
+    ) -> Result<(f64, ResidualCosts), Error> {
+        let latents = self.begin(settings, samples)?;
+        let guesses = [
+            self.guess(settings, samples, &latents, Some(0))?,
+            self.guess(settings, samples, &latents, None)?,
+            self.guess(settings, samples, linear, Some(0))?,
+        ];
         let mut costs = self.costs_of(guesses[0].iter());
         let mut total = f64::INFINITY;
         for _ in 0..2 {
@@ -296,15 +296,19 @@ impl<'a> Search<'a> {
         let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
         let mut headers = vec![unused; self.scales.len()];
         let nth: Vec<usize> = (0..self.patches.len()).collect();
-        let mut trials: Vec<Trial> = vec![(Kinds::Latents, 0)];
-        if !self.chunk.latents_only {
-            trials.extend([(Kinds::Both, 0), (Kinds::Linear, 0)]);
-            trials.extend(LINEAR_CHANGES.map(|change| (Kinds::Both, change)));
-        }
         for batch in nth.chunks(BATCH) {
             let mut best: Vec<Option<(f64, NetworkPatch)>> = batch.iter().map(|_| None).collect();
-            for &trial in &trials {
-                for (best, guess) in best.iter_mut().zip(self.guess(settings, batch, trial)?) {
+            let latents = self.begin(settings, batch)?;
+            let linear;
+            let mut trials = vec![(&latents, None)];
+            if !self.chunk.latents_only {
+                linear = self.begin_without_latents(batch)?;
+                trials.extend([(&latents, Some(0)), (&linear, Some(0))]);
+                trials.extend(LINEAR_CHANGES.map(|change| (&latents, Some(change))));
+            }
+            for (begun, linear_change) in trials {
+                let guesses = self.guess(settings, batch, begun, linear_change)?;
+                for (best, guess) in best.iter_mut().zip(guesses) {
                     let bits = self.bits(&guess, costs);
                     if best.as_ref().is_none_or(|best| bits < best.0) {
                         *best = Some((bits, guess.patch));
@@ -320,22 +324,24 @@ impl<'a> Search<'a> {
         Ok(headers)
     }
 
-    /// Candidates of one trial for some patches (by their place in `patches`).
+    /// Candidates of one trial for some patches (by their place in `patches`): with linear atoms, whose step is so much
+    /// finer than the chunk's, or without.
     fn guess(
         &self,
         settings: &Settings,
         nth: &[usize],
-        (kinds, linear_change): Trial,
+        begun: &Begun,
+        linear_change: Option<i32>,
     ) -> Result<Vec<Guess>, Error> {
         let steps = atom_rules(&settings.rules, self.model);
-        let latent_code = |&nth: &usize| {
-            let mut code = self.latent_code(&steps, settings, nth, kinds);
-            code.linear_step_quarters = steps.linear_step_quarters(self.scale(nth), linear_change);
-            code
-        };
-        let mut codes: Vec<PatchCode> = nth.iter().map(latent_code).collect();
-        if kinds != Kinds::Latents {
-            self.add_linear(nth, kinds, &mut codes)?;
+        let mut codes = begun.codes.clone();
+        for (code, &nth) in codes.iter_mut().zip(nth) {
+            code.latent_step_log2 = steps.latent_step_log2(self.scale(nth));
+            code.linear_step_quarters =
+                steps.linear_step_quarters(self.scale(nth), linear_change.unwrap_or(0));
+        }
+        if linear_change.is_some() {
+            self.add_linear(&begun.coefs, &mut codes);
         }
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
@@ -348,7 +354,7 @@ impl<'a> Search<'a> {
                 scale,
                 has_latents: !code.latents.is_empty(),
                 has_linear: !code.linear.is_empty(),
-                linear_change: if code.linear.is_empty() { 0 } else { linear_change },
+                linear_change: linear_change.filter(|_| !code.linear.is_empty()).unwrap_or(0),
                 code,
             };
             let residuals =
@@ -358,18 +364,40 @@ impl<'a> Search<'a> {
         Ok(guesses.collect())
     }
 
-    fn latent_code(&self, steps: &AtomRules, settings: &Settings, nth: usize, kinds: Kinds) -> PatchCode {
+    /// Some patches with their latents; without coefficients where latents are all that is stored.
+    fn begin(&self, settings: &Settings, nth: &[usize]) -> Result<Begun, Error> {
+        let codes = self.latent_codes(settings, nth);
+        if self.chunk.latents_only {
+            return Ok(Begun { codes, coefs: Vec::new() });
+        }
+        // What latents leave is small: one projection will do.
+        let coefs = self.model.project(self.chunk.backend, &self.left(nth, &codes)?);
+        Ok(Begun { codes, coefs })
+    }
+
+    /// Some patches without latents.
+    fn begin_without_latents(&self, nth: &[usize]) -> Result<Begun, Error> {
+        let codes = vec![PatchCode::default(); nth.len()];
+        let coefs = self.model.project_twice(self.chunk.backend, self.left(nth, &codes)?);
+        Ok(Begun { codes, coefs })
+    }
+
+    fn latent_codes(&self, settings: &Settings, nth: &[usize]) -> Vec<PatchCode> {
+        let steps = atom_rules(&settings.rules, self.model);
+        nth.iter().map(|&nth| self.latent_code(&steps, settings, nth)).collect()
+    }
+
+    fn latent_code(&self, steps: &AtomRules, settings: &Settings, nth: usize) -> PatchCode {
         let latent_step_log2 = steps.latent_step_log2(self.scale(nth));
-        let latents = match (kinds, self.refined[nth].as_ref().filter(|_| settings.refined)) {
-            (Kinds::Linear, _) => Vec::new(),
-            (_, Some(refined)) => {
+        let latents = match self.refined[nth].as_ref().filter(|_| settings.refined) {
+            Some(refined) => {
                 // Not the patch's own step, which follows from what the latents leave.
                 let linear_step = (-f64::from(steps.linear_step_quarters(self.scale(nth), 0)) / 4.0).exp2();
                 let latent_step = (-f64::from(latent_step_log2)).exp2();
                 let most = self.model.most_latent_level(latent_step_log2);
                 refined.pruned(settings.least_gain * linear_step * linear_step).levels(latent_step, most)
             }
-            (_, None) => {
+            None => {
                 let n_latents = self.model.n_latents();
                 let latents = &self.latents[nth * n_latents..][..n_latents];
                 self.model.quantize_latents(latents, latent_step_log2, DEAD_ZONE)
@@ -382,8 +410,8 @@ impl<'a> Search<'a> {
         self.scales[self.patches[nth]].unwrap_or(0)
     }
 
-    /// Linear atoms for what the latents leave.
-    fn add_linear(&self, nth: &[usize], kinds: Kinds, codes: &mut [PatchCode]) -> Result<(), Error> {
+    /// What codes leave of the patches, in the network's domain.
+    fn left(&self, nth: &[usize], codes: &[PatchCode]) -> Result<Vec<f32>, Error> {
         let n_values = self.grid.patch.n_values();
         let mut residual = vec![0.0; nth.len() * n_values];
         self.model.reconstruct_transformed(self.chunk.backend, codes, &mut residual)?;
@@ -392,14 +420,12 @@ impl<'a> Search<'a> {
                 *left = input - *left;
             }
         }
-        let n_linear = self.model.n_linear();
-        // What latents leave is small; a whole patch is not.
-        let coefs = if kinds == Kinds::Linear {
-            self.model.project_twice(self.chunk.backend, residual)
-        } else {
-            self.model.project(self.chunk.backend, &residual)
-        };
-        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(n_linear)) {
+        Ok(residual)
+    }
+
+    /// Rounds coefficients to linear atoms.
+    fn add_linear(&self, coefs: &[f32], codes: &mut [PatchCode]) {
+        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(self.model.n_linear())) {
             let has_latents = !code.latents.is_empty();
             let priors = self.model.priors();
             let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
@@ -407,7 +433,6 @@ impl<'a> Search<'a> {
             let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
             code.linear = self.model.quantize_linear(row, step, dead_zone);
         }
-        Ok(())
     }
 
     /// What the network's output leaves of a patch, in steps; 0 for special pixels and beyond the frame. Empty where the
@@ -435,10 +460,6 @@ impl<'a> Search<'a> {
         }
         residuals
     }
-}
-
-impl Kinds {
-    const ALL: [Self; 3] = [Self::Both, Self::Latents, Self::Linear];
 }
 
 impl Settings {
