@@ -173,7 +173,7 @@ impl Model {
     /// Steps 1 and 2 of one patch; `hidden` comes with zeros.
     fn hidden_layer(&self, code: &PatchCode, hidden: &mut [i64]) -> Result<(), Error> {
         let decoder = &self.spec().decoder;
-        let shift = step_shift("latent", code.latent_step_log2, decoder.latent_frac_bits)?;
+        let shift = latent_shift(code.latent_step_log2, decoder.latent_frac_bits)?;
         check_indices("latent", &code.latents, self.n_latents())?;
         let mut running_sum = 0;
         for &(index, level) in &code.latents {
@@ -243,8 +243,8 @@ fn widen_rows(rows: Vec<i64>, cols: usize, wanted: usize) -> Vec<i64> {
     wide
 }
 
-fn step_shift(kind: &str, step_log2: u8, frac_bits: u8) -> Result<u8, Error> {
-    let message = || format!("{kind} step 2^-{step_log2}: the model allows 2^-{frac_bits} and coarser");
+fn latent_shift(step_log2: u8, frac_bits: u8) -> Result<u8, Error> {
+    let message = || format!("latent step 2^-{step_log2}: the model allows 2^-{frac_bits} and coarser");
     frac_bits.checked_sub(step_log2).ok_or_else(|| Error::corrupt(message()))
 }
 

@@ -3,10 +3,9 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use h5z_sae::sae::{Penalty, Transform};
+use h5z_sae::sae::Penalty;
 use h5z_sae::{Error, ErrorKind, PatchShape};
 use h5z_sae_train::early_stop::EarlyStop;
-use h5z_sae_train::export::{ExportOptions, Width};
 use h5z_sae_train::fit::{FitOptions, Fitted, Watch, fit};
 use h5z_sae_train::loader::{FrameSource, InMemory};
 use h5z_sae_train::network::{Network, NetworkShape, Objective};
@@ -19,6 +18,8 @@ use h5z_sae_train::schedule::Budget;
 use h5z_sae_train::state::FitState;
 use h5z_sae_train::trainer::{Start, train_on_ranks};
 use ndarray::{Array2, s};
+
+mod common;
 
 /// Largest relative difference of two loss curves. Ranks add up gradients in another order, and f32 rounds at 6e-8: the
 /// curves below are off by 4e-7 at most. On another CPU a latent may just pass the limit, or just not: 1e-5 or so.
@@ -268,30 +269,18 @@ fn spots(n_patches: usize) -> InMemory {
 }
 
 fn options() -> TrainOptions {
+    let common = common::options();
     TrainOptions {
         components: 16,
         // Rank 0 alone has what lies outside the network's components.
         basis_rows: 20,
         hidden: 24,
         latents: 40,
-        objective: Objective { active: 6, penalty: Penalty::Z, sparsity_lambda: 1e-6, rate_scale: 0.0 },
-        transform: Transform::None,
+        objective: Objective { active: 6, ..common.objective },
         budget: Budget::Epochs(10.0),
-        batch: 100,
-        learning_rate: 3e-3,
-        active_least: 0,
-        active_start: 1.0,
-        refined_share: 0.0,
         revived: 2,
-        seed: 1,
         threads: 1,
-        held_out: 0.1,
-        early_stop: None,
-        search: None,
-        control: false,
-        memory_limit: None,
-        reported_bounds: vec![1e-2, 1e-3],
-        export: ExportOptions { wide_rows: 8, hidden_width: Width::I16 },
+        ..common
     }
 }
 
