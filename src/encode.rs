@@ -419,11 +419,9 @@ impl<'a> ChunkEncoder<'a> {
         costs
     }
 
-    fn header_cost(&self, header: &PatchHeader) -> u64 {
+    fn header_cost(&mut self, header: &PatchHeader) -> u64 {
         let PatchHeader::Network(_) = header else { return 1 << 15 };
-        let mut counter = CostCounter::default();
-        self.atoms.clone().code(&mut counter, Some(header), Some(Method::Network), Some(Method::Network));
-        counter.cost()
+        self.atoms.price(header, Some(Method::Network), Some(Method::Network))
     }
 
     fn learn_favourite(&mut self, chosen: &[PatchHeader], n_trials: usize) {

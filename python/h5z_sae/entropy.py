@@ -46,11 +46,16 @@ class BodyReader:
 
     def adaptive(self, state: list[int]) -> int:
         """One decision under an adaptive bit, which learns."""
+        bit = self.decide(max(1, state[0] >> 6))
+        self.learn(state, bit)
+        return bit
+
+    @staticmethod
+    def learn(state: list[int], bit: int) -> None:
+        """Moves an adaptive bit towards what was decoded."""
         p, n = state
-        bit = self.decide(max(1, p >> 6))
         state[0] = p + (((TOP if bit else 0) - p) * RATE[n] >> 16)
         state[1] = min(n + 1, 255)
-        return bit
 
     def bits(self, count: int) -> int:
         """An unsigned number of `count` bits, highest first."""

@@ -14,6 +14,7 @@ import numpy as np
 from .checks import ModelError
 from .entropy import BodyReader, adaptive_bits, signed
 from .exact import EIGHTH_OCTAVES
+from .mixing import Mixer
 
 if TYPE_CHECKING:
     from .model import Model
@@ -221,8 +222,7 @@ class HeaderReader:
         self.fire = [[int(p) << 6, 60] for p in model.priors.fire]
         self.sign = adaptive_bits(1)[0]
         self.latent_levels = [go_on_bits(m) for m in range(48)]
-        self.linear_levels = [go_on_bits(x) for x in range(-12, 23)]
-        self.nonzero = [[[p << 6, 6] for _ in range(22)] for p in NONZERO]
+        self.linear_levels = LinearReader(self.body, model.n_linear)
 
     def patch(self, left: PatchHeader | None, before: PatchHeader | None) -> PatchHeader:
         """The next patch; `left` and `before` are its neighbours in the frame and in time."""
@@ -254,7 +254,7 @@ class HeaderReader:
             change = min(max(signed(self.body.exp_golomb(self.linear_changes)), -(1 << 31)), (1 << 31) - 1)
             wanted = self.parameters.linear_step + self.scale // 2 + change
             u = min(max(wanted, 0), 4 * int(decoder.coef_frac_bits.min()))
-            linear = self.linear(priors.linear_scale if has_latents else priors.linear_only_scale, u)
+            linear = self.linear_levels.patch(priors.linear_scale if has_latents else priors.linear_only_scale, u)
         return PatchHeader(NETWORK, 0, self.scale, t, u, latents, linear)
 
     def latents(self, t: int) -> dict[int, int]:
@@ -269,28 +269,61 @@ class HeaderReader:
             levels[atom] = -magnitude if negative else magnitude
         return levels
 
-    def linear(self, sizes: Array, u: int) -> dict[int, int]:
-        """Levels of the linear atoms whose level is not 0."""
-        levels, seen = {}, [0] * 16
+    def magnitude(self, decisions: list[list[int]]) -> int:
+        """|level| from 1."""
+        return 1 + min((1 << 24) - 2, self.body.exp_golomb(decisions))
+
+
+class LinearReader:
+    """Levels of linear atoms over the patches of a chunk: "Linear levels"."""
+
+    def __init__(self, body: BodyReader, n_atoms: int) -> None:
+        self.body, self.before = body, [0] * n_atoms
+        self.mixer = Mixer(n_tables=5, n_sets=88, first_weight=13107, learning_shift=14)
+
+    def patch(self, sizes: Array, u: int) -> dict[int, int]:
+        """Levels of one patch that are not 0."""
+        levels, seen, last = {}, [0] * 16, (0, 0)
         for atom, size in enumerate(sizes):
             x = (int(size) + u) // 2
             if x < -12:
                 continue
-            x, total, now = min(x, 22), sum(seen), 0
-            octave = total.bit_length() - 1
-            activity = min(21, 1 + 2 * octave + (total >> (octave - 1) & 1 if octave else 0)) if total else 0
-            if self.body.adaptive(self.nonzero[x + 12][activity]):
-                negative = self.body.bits(1)
-                magnitude = self.magnitude(self.linear_levels[x + 12])
-                levels[atom] = -magnitude if negative else magnitude
-                y = max(x, -4)
-                now = min(65536, 16 * magnitude >> (y // 2) if y >= 0 else magnitude << (4 + -y // 2))
-            seen[atom % 16] = now
+            x = min(x, 22)
+            activity, near = half_octaves(sum(seen), 22), half_octaves((2 * last[0] + last[1]) // 2, 32)
+            place, before = x + 12, half_octaves(self.before[atom], 32)
+            contexts = [22 * place + activity, atom, 32 * place + near, 32 * place + before, 22 * near + activity]
+            level = self.level(contexts, min(3, activity // 6), x)
+            now, y = 0, max(x, -4)
+            if level:
+                levels[atom] = level
+                now = min(65536, 16 * abs(level) >> (y // 2) if y >= 0 else abs(level) << (4 + -y // 2))
+            self.before[atom] = seen[atom % 16] = now
+            last = (now, last[0])
         return levels
 
-    def magnitude(self, decisions: list[list[int]]) -> int:
-        """|level| from 1."""
-        return 1 + min((1 << 24) - 2, self.body.exp_golomb(decisions))
+    def level(self, contexts: list[int], group: int, x: int) -> int:
+        """One level; `x` is its expected size in half octaves of the step."""
+        def decide(decision: int, prior: int) -> int:
+            entries = [(22 * context + decision) % (1 << 15) for context in contexts]
+            return self.mixer.decide(self.body, entries, 22 * group + decision, (prior, 6))
+
+        if not decide(0, NONZERO[x + 12]):
+            return 0
+        negative, size, magnitude = self.body.bits(1), 0, 1
+        while size < 24 and decide(min(1 + size, 13), GO_ON[min(max(2 * size + 2 - x, -8), 8) + 8]):
+            size += 1
+        if size:
+            second = decide(13 + min(size, 8), 28000)
+            magnitude = min((1 << 24) - 1, (2 + second) << (size - 1) | self.body.bits(size - 1))
+        return -magnitude if negative else magnitude
+
+
+def half_octaves(value: int, count: int) -> int:
+    """0, then a bucket for each half octave, `count` in all."""
+    if value == 0:
+        return 0
+    octave = value.bit_length() - 1
+    return min(count - 1, 1 + 2 * octave + (value >> (octave - 1) & 1 if octave else 0))
 
 
 def go_on_bits(expected: int) -> list[list[int]]:

@@ -8,7 +8,6 @@ use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader, linear_dead_
 use crate::decode::atom_rules;
 use crate::domain::round_shift;
 use crate::encode::Chunk;
-use crate::entropy::{BitCoder, CostCounter};
 use crate::error::Error;
 use crate::patch::PatchGrid;
 use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
@@ -346,7 +345,7 @@ impl<'a> Search<'a> {
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
         self.model.decode_patches(self.chunk.backend, &codes, &mut output)?;
-        let atoms = AtomCoder::new(Some(steps));
+        let mut atoms = AtomCoder::new(Some(steps));
         let guesses = nth.iter().zip(codes).enumerate().map(|(i, (&nth, code))| {
             let index = self.patches[nth];
             let scale = self.scales[index].unwrap_or(0);
@@ -359,7 +358,7 @@ impl<'a> Search<'a> {
             };
             let residuals =
                 self.residuals(&settings.rules, index, scale, &output[i * n_values..][..n_values]);
-            Guess { header_bits: header_bits(&atoms, &patch), residuals, patch }
+            Guess { header_bits: header_bits(&mut atoms, &patch), residuals, patch }
         });
         Ok(guesses.collect())
     }
@@ -503,9 +502,7 @@ fn inpaint(positions: &[i64], specials: &[u8]) -> Vec<i64> {
 }
 
 /// Bits of a patch's header before anything adapts.
-fn header_bits(atoms: &AtomCoder, patch: &NetworkPatch) -> f64 {
-    let mut counter = CostCounter::default();
+fn header_bits(atoms: &mut AtomCoder, patch: &NetworkPatch) -> f64 {
     let header = PatchHeader::Network(Box::new(patch.clone()));
-    atoms.clone().code(&mut counter, Some(&header), None, None);
-    counter.cost() as f64 / 65536.0
+    atoms.price(&header, None, None) as f64 / 65536.0
 }

@@ -10,7 +10,7 @@ use super::logistic::{squash, stretch};
 use super::range_coder::BitCoder;
 
 /// Weight 1.0.
-const ONE: i32 = 1 << 16;
+pub(crate) const ONE: i32 = 1 << 16;
 
 /// Logit of the constant input: one nat.
 const BIAS: i32 = 256;
@@ -22,7 +22,20 @@ pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
     slots: Vec<u32>,
     weights: Vec<[i32; N_PLUS_1]>,
     table_bits: u32,
+    learning_shift: u32,
     journal: Option<Journal<N_PLUS_1>>,
+}
+
+/// Sizes and constants of a mixer.
+pub(crate) struct MixerRules {
+    /// Every table has `1 << table_bits` contexts.
+    pub(crate) table_bits: u32,
+    /// Sets of weights.
+    pub(crate) n_sets: usize,
+    /// Weight of each table at the start, in 1/65536.
+    pub(crate) initial_weight: i32,
+    /// Weights move by the product of logit and error over 2^this.
+    pub(crate) learning_shift: u32,
 }
 
 /// What was overwritten since a mark, newest last; where that becomes more than the tables themselves, as in frames of
@@ -57,12 +70,13 @@ impl<const N_PLUS_1: usize> Journal<N_PLUS_1> {
 }
 
 impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
-    /// `n_sets` sets of weights, tables of `1 << table_bits` contexts.
-    pub(crate) fn new(table_bits: u32, n_sets: usize) -> Self {
+    pub(crate) fn new(rules: &MixerRules) -> Self {
         const { assert!(N + 1 == N_PLUS_1) };
-        let mut initial = [ONE * 3 / 10; N_PLUS_1];
+        let &MixerRules { table_bits, n_sets, initial_weight, learning_shift } = rules;
+        let mut initial = [initial_weight; N_PLUS_1];
         initial[N] = 0;
-        Self { slots: vec![0; N << table_bits], weights: vec![initial; n_sets], table_bits, journal: None }
+        let slots = vec![0; N << table_bits];
+        Self { slots, weights: vec![initial; n_sets], table_bits, learning_shift, journal: None }
     }
 
     /// From here on everything can be taken back.
@@ -81,15 +95,18 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         }
     }
 
-    /// Codes a bit under one context of each table (taken modulo the table's size) and one set of weights.
+    /// Codes a bit under one context of each table (taken modulo the table's size) and one set of weights. A context
+    /// that has seen nothing yet begins as `prior`.
     #[inline]
     pub(crate) fn code<C: BitCoder>(
         &mut self,
         coder: &mut C,
         contexts: &[u32; N],
         set: usize,
+        prior: AdaptiveBit,
         bit: bool,
     ) -> bool {
+        let begun = |word: u32| if word == 0 { prior } else { AdaptiveBit::from_word(word) };
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.slots.len() >= self.slots.len())
         {
             journal.keep_tables(&self.slots, &self.weights);
@@ -102,7 +119,7 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         for i in 0..N {
             let index = (contexts[i] & mask) + ((i as u32) << self.table_bits);
             indices[i] = index;
-            logits[i] = stretch(AdaptiveBit::from_word(self.slots[index as usize]).p1());
+            logits[i] = stretch(begun(self.slots[index as usize]).p1());
             sum += i64::from(weights[i]) * i64::from(logits[i]);
         }
         let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
@@ -112,22 +129,20 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
             journal.weights.push((set as u32, *weights));
         }
         let error = (i32::from(bit) << 16) - i32::from(p1);
+        let rounding = 1 << (self.learning_shift - 1);
         for i in 0..N_PLUS_1 {
-            let step = (logits[i] * error + (1 << (LEARNING_SHIFT - 1))) >> LEARNING_SHIFT;
+            let step = (logits[i] * error + rounding) >> self.learning_shift;
             weights[i] = (weights[i] + step).clamp(-16 * ONE, 16 * ONE);
         }
         for index in indices {
             let slot = &mut self.slots[index as usize];
-            let mut state = AdaptiveBit::from_word(*slot);
+            let mut state = begun(*slot);
             state.update(bit, MEMORY);
             *slot = state.to_word();
         }
         bit
     }
 }
-
-/// Gradient steps are the product of logit and error over 2^this.
-const LEARNING_SHIFT: u32 = 12;
 
 /// Bits that a context remembers.
 const MEMORY: u32 = 255;
@@ -140,11 +155,13 @@ mod tests {
     #[test]
     fn everything_since_a_mark_is_taken_back_however_much_it_is() {
         for n_bits in [0u32, 1, 5, 31, 32, 33, 500] {
-            let mut mixer = ContextMixer::<2, 3>::new(4, 3);
+            let rules = MixerRules { table_bits: 4, n_sets: 3, initial_weight: ONE / 3, learning_shift: 12 };
+            let mut mixer = ContextMixer::<2, 3>::new(&rules);
+            let prior = AdaptiveBit::with_prior(20_000, 6);
             let mut counter = CostCounter::default();
             let mut code = |mixer: &mut ContextMixer<2, 3>, n_bits: u32| {
                 for i in 0..n_bits {
-                    mixer.code(&mut counter, &[i * 7, i * i], i as usize % 3, i % 5 == 0);
+                    mixer.code(&mut counter, &[i * 7, i * i], i as usize % 3, prior, i % 5 == 0);
                 }
             };
             code(&mut mixer, 100);

@@ -2,7 +2,7 @@
 
 use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel};
 use crate::domain::{MAX_POSITION, round_shift};
-use crate::entropy::{BitCoder, ContextMixer, code_bits};
+use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, MixerRules, ONE, code_bits};
 use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
 use crate::symmetry::Centre;
 
@@ -10,13 +10,18 @@ pub(super) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 const N_CONTEXTS: usize = 7;
 
-const TABLE_BITS: u32 = 16;
-
 /// Buckets of the local activity that choose a set of weights.
 const N_ACTIVITY: usize = 16;
 
 /// Binary decisions of a residual that have contexts of their own.
 const N_DECISIONS: u32 = 24;
+
+const MIXER: MixerRules = MixerRules {
+    table_bits: 16,
+    n_sets: N_DECISIONS as usize * N_ACTIVITY,
+    initial_weight: ONE * 3 / 10,
+    learning_shift: 12,
+};
 
 /// Contexts of a pixel's decisions.
 struct PixelContexts {
@@ -271,7 +276,7 @@ impl FrameCoder {
     ) -> i64 {
         let marked = self.journal.is_some();
         let mixer = self.mixers[method as usize - Method::Grid as usize].get_or_insert_with(|| {
-            let mut mixer = PixelMixer::new(TABLE_BITS, N_DECISIONS as usize * N_ACTIVITY);
+            let mut mixer = PixelMixer::new(&MIXER);
             if marked {
                 mixer.mark();
             }
@@ -280,7 +285,7 @@ impl FrameCoder {
         let activity = contexts.activity.min(N_ACTIVITY - 1);
         let mut decide = |coder: &mut C, decision: u32, bit: bool| {
             let at = contexts.bases.map(|base| base * N_DECISIONS + decision);
-            mixer.code(coder, &at, decision as usize * N_ACTIVITY + activity, bit)
+            mixer.code(coder, &at, decision as usize * N_ACTIVITY + activity, AdaptiveBit::EVEN, bit)
         };
         if !decide(coder, 0, residual != 0) {
             return 0;

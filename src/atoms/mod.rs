@@ -5,9 +5,14 @@
 //! difference is, every decision under its own atom's prior; that is arithmetic coding of δ with the hazard rate
 //! that the priors imply. Levels are the paper's weights w. Everything adapts over the patches of a chunk.
 
-use crate::entropy::{AdaptiveBit, BitCoder, code_bits, code_exp_golomb, code_symbol};
+use crate::entropy::{AdaptiveBit, BitCoder, CostCounter, code_exp_golomb, code_symbol};
 use crate::frame::Method;
 use crate::sae::{PatchCode, Penalty, Priors};
+
+mod linear;
+
+use linear::LinearCoder;
+pub(crate) use linear::linear_dead_zone;
 
 /// A network patch: its scale, which kinds of atoms it has, and their levels.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,30 +81,21 @@ impl AtomRules {
 /// Level classes have contexts by expected magnitude in half octaves: 0 to this, less one.
 const N_MAGNITUDES: usize = 48;
 const N_CLASSES: usize = 20;
-/// Expected size of a linear atom against its step, in half octaves: −12 to 22.
-const LINEAR_SIZES: std::ops::RangeInclusive<i32> = -12..=22;
-const N_LINEAR_SIZES: usize = 35;
-const N_LINEAR_ACTIVITY: usize = 22;
-/// Linear atoms whose activity counts as context.
-const REACH: usize = 16;
-
 /// 65536·e^(−2^(d/2)) for d = −8 … 8: how often an exponentially distributed level goes on past a class d half
 /// octaves above its mean.
 static GO_ON: [u16; 17] =
     [61565, 59992, 57835, 54917, 51039, 46019, 39750, 32314, 24109, 15933, 8869, 3874, 1200, 229, 22, 1, 1];
 
-/// 65536·e^(−0.7071·2^(−x/2)) for x = −12 … 22: how often a Laplacian coefficient of x half octaves against its
-/// step is nonzero.
-static NONZERO: [u16; N_LINEAR_SIZES] = [
-    1, 1, 1, 1, 1, 22, 229, 1200, 3874, 8870, 15933, 24110, 32314, 39750, 46019, 51040, 54917, 57835, 59992,
-    61565, 62703, 63520, 64104, 64520, 64816, 65026, 65175, 65281, 65355, 65408, 65446, 65472, 65491, 65504,
-    65513,
-];
-
 /// Adaptive state of the patch headers of a chunk.
-#[derive(Clone)]
 pub(crate) struct AtomCoder {
     rules: Option<AtomRules>,
+    state: HeaderState,
+    linear: LinearCoder,
+}
+
+/// All of it but that of linear levels: small enough to be copied.
+#[derive(Clone)]
+struct HeaderState {
     methods: Vec<AdaptiveBit>,
     constants: Vec<AdaptiveBit>,
     previous_constant: i64,
@@ -111,8 +107,6 @@ pub(crate) struct AtomCoder {
     fire: Vec<AdaptiveBit>,
     signs: AdaptiveBit,
     levels: Vec<AdaptiveBit>,
-    linear_nonzero: Vec<AdaptiveBit>,
-    linear_levels: Vec<AdaptiveBit>,
 }
 
 impl AtomCoder {
@@ -120,7 +114,7 @@ impl AtomCoder {
     pub(crate) fn new(rules: Option<AtomRules>) -> Self {
         let fire =
             rules.iter().flat_map(|rules| rules.priors.fire.iter().map(|&p| AdaptiveBit::with_prior(p, 60)));
-        Self {
+        let state = HeaderState {
             methods: vec![AdaptiveBit::EVEN; 36 * 8],
             constants: vec![AdaptiveBit::EVEN; N_CLASSES],
             previous_constant: 0,
@@ -132,10 +126,25 @@ impl AtomCoder {
             fire: fire.collect(),
             signs: AdaptiveBit::EVEN,
             levels: level_table(0..N_MAGNITUDES as i32),
-            linear_nonzero: linear_nonzero_table(),
-            linear_levels: level_table(LINEAR_SIZES),
-            rules,
-        }
+        };
+        let n_linear = rules.as_ref().map_or(0, |rules| rules.priors.linear_scale.len());
+        Self { rules, state, linear: LinearCoder::new(n_linear) }
+    }
+
+    /// What a header would cost, in 1/65536 bit; nothing is learnt from it.
+    pub(crate) fn price(
+        &mut self,
+        header: &PatchHeader,
+        left: Option<Method>,
+        before: Option<Method>,
+    ) -> u64 {
+        let state = self.state.clone();
+        self.linear.mark();
+        let mut counter = CostCounter::default();
+        self.code(&mut counter, Some(header), left, before);
+        self.linear.undo();
+        self.state = state;
+        counter.cost()
     }
 
     /// Codes the header of a patch. `left` and `before` are the methods of the patch to the left and of the same
@@ -150,15 +159,18 @@ impl AtomCoder {
         before: Option<Method>,
     ) -> Option<PatchHeader> {
         let context = |method: Option<Method>| method.map_or(5, |method| method as usize);
-        let nodes = &mut self.methods[(context(left) * 6 + context(before)) * 8..][..8];
+        let nodes = &mut self.state.methods[(context(left) * 6 + context(before)) * 8..][..8];
         let number = code_symbol(coder, nodes, header.map_or(0, |header| header.method() as u32), 3);
         Some(match Method::from_number(number)? {
             Method::Constant => {
                 let wanted = if let Some(PatchHeader::Constant(steps)) = header { *steps } else { 0 };
-                let difference =
-                    code_signed(coder, &mut self.constants, wanted.wrapping_sub(self.previous_constant));
-                self.previous_constant = self.previous_constant.wrapping_add(difference);
-                PatchHeader::Constant(self.previous_constant)
+                let difference = code_signed(
+                    coder,
+                    &mut self.state.constants,
+                    wanted.wrapping_sub(self.state.previous_constant),
+                );
+                self.state.previous_constant = self.state.previous_constant.wrapping_add(difference);
+                PatchHeader::Constant(self.state.previous_constant)
             }
             Method::Network => {
                 let patch =
@@ -175,8 +187,9 @@ impl AtomCoder {
         patch: Option<&NetworkPatch>,
     ) -> Option<NetworkPatch> {
         let rules = self.rules.take()?;
-        let wanted = patch.map_or(0, |patch| i64::from(patch.scale) - i64::from(self.previous_scale));
-        let scale = code_signed(coder, &mut self.scales, wanted).checked_add(i64::from(self.previous_scale));
+        let wanted = patch.map_or(0, |patch| i64::from(patch.scale) - i64::from(self.state.previous_scale));
+        let scale = code_signed(coder, &mut self.state.scales, wanted)
+            .checked_add(i64::from(self.state.previous_scale));
         // Scales beyond 2^±128 of the base have no use in f32 data and little in f64.
         let scale = scale.filter(|scale| scale.abs() <= 1024);
         let coded = scale.map(|scale| self.code_atoms(coder, &rules, patch, scale as i32));
@@ -191,11 +204,11 @@ impl AtomCoder {
         patch: Option<&NetworkPatch>,
         scale: i32,
     ) -> NetworkPatch {
-        self.previous_scale = scale;
-        let kinds = &mut self.kinds[2 * self.previous_kinds..];
+        self.state.previous_scale = scale;
+        let kinds = &mut self.state.kinds[2 * self.state.previous_kinds..];
         let has_latents = kinds[0].code(coder, patch.is_some_and(|patch| patch.has_latents));
         let has_linear = kinds[1].code(coder, patch.is_some_and(|patch| patch.has_linear));
-        self.previous_kinds = usize::from(has_latents) | usize::from(has_linear) << 1;
+        self.state.previous_kinds = usize::from(has_latents) | usize::from(has_linear) << 1;
         let latent_step_log2 = rules.latent_step_log2(scale);
         let mut code = PatchCode { latent_step_log2, ..PatchCode::default() };
         let mut linear_change = 0;
@@ -205,12 +218,12 @@ impl AtomCoder {
         }
         if has_linear {
             let wanted = patch.map_or(0, |patch| i64::from(patch.linear_change));
-            linear_change = clamped(code_signed(coder, &mut self.linear_changes, wanted));
+            linear_change = clamped(code_signed(coder, &mut self.state.linear_changes, wanted));
             code.linear_step_quarters = rules.linear_step_quarters(scale, linear_change);
             let levels = patch.map_or(&[][..], |patch| &patch.code.linear);
             let sizes =
                 if has_latents { &rules.priors.linear_scale } else { &rules.priors.linear_only_scale };
-            code.linear = self.code_linear(coder, sizes, levels, code.linear_step_quarters.into());
+            code.linear = self.linear.code(coder, sizes, levels, code.linear_step_quarters.into());
         }
         NetworkPatch { scale, has_latents, has_linear, linear_change, code }
     }
@@ -226,86 +239,17 @@ impl AtomCoder {
         let mut coded = Vec::with_capacity(levels.len());
         for (atom, &scale) in rules.priors.weight_scale.iter().enumerate() {
             let level = wanted.next_if(|&(index, _)| index as usize == atom).map_or(0, |(_, level)| level);
-            if !self.fire[atom].code(coder, level != 0) {
+            if !self.state.fire[atom].code(coder, level != 0) {
                 continue;
             }
-            let negative = rules.penalty == Penalty::Grad && self.signs.code(coder, level < 0);
+            let negative = rules.penalty == Penalty::Grad && self.state.signs.code(coder, level < 0);
             let magnitude =
                 ((i32::from(scale) + 4 * step_log2) / 2).clamp(0, N_MAGNITUDES as i32 - 1) as usize;
-            let decisions = &mut self.levels[magnitude * N_CLASSES..][..N_CLASSES];
+            let decisions = &mut self.state.levels[magnitude * N_CLASSES..][..N_CLASSES];
             coded.push((atom as u32, code_level(coder, decisions, level, negative)));
         }
         coded
     }
-
-    fn code_linear<C: BitCoder>(
-        &mut self,
-        coder: &mut C,
-        sizes: &[i8],
-        levels: &[(u32, i32)],
-        step_quarters: i32,
-    ) -> Vec<(u32, i32)> {
-        let mut wanted = levels.iter().copied().peekable();
-        let mut coded = Vec::with_capacity(levels.len());
-        // Recent levels against their expected size, in 1/16.
-        let mut recent = [0u32; REACH];
-        let mut sum = 0;
-        for (atom, &scale) in sizes.iter().enumerate() {
-            let level = wanted.next_if(|&(index, _)| index as usize == atom).map_or(0, |(_, level)| level);
-            let Some(size) = linear_size(scale, step_quarters) else { continue };
-            let activity = linear_activity(sum);
-            let context = (size - LINEAR_SIZES.start()) as usize;
-            let nonzero = &mut self.linear_nonzero[context * N_LINEAR_ACTIVITY + activity];
-            let mut seen = 0;
-            if nonzero.code(coder, level != 0) {
-                let negative = code_bits(coder, u64::from(level < 0), 1) != 0;
-                let decisions = &mut self.linear_levels[context * N_CLASSES..][..N_CLASSES];
-                let level = code_level(coder, decisions, level, negative);
-                coded.push((atom as u32, level));
-                seen = relative_level(level.unsigned_abs(), size);
-            }
-            sum = sum + seen - recent[atom % REACH];
-            recent[atom % REACH] = seen;
-        }
-        coded
-    }
-}
-
-/// Expected size of a linear atom in half octaves of its step; `None` where it is so far below the step that it is
-/// not coded at all.
-pub(crate) fn linear_size(scale: i8, step_quarters: i32) -> Option<i32> {
-    let size = (i32::from(scale) + step_quarters).div_euclid(2);
-    (size >= *LINEAR_SIZES.start()).then(|| size.min(*LINEAR_SIZES.end()))
-}
-
-/// Dead zone, in steps, of a linear atom: a level is worth its bits only if it lowers the squared error by more than
-/// they would elsewhere. At high rates a bit buys 2·ln 2·Δ²/12 of squared error; a level of 1 for a coefficient of x
-/// steps lowers it by (2x − 1)·Δ². Infinite where no level is coded.
-pub(crate) fn linear_dead_zone(scale: i8, step_quarters: i32) -> f32 {
-    /// ln 2 / 12.
-    const HALF_SLOPE: f32 = 0.057_762;
-    let Some(size) = linear_size(scale, step_quarters) else { return f32::INFINITY };
-    let nonzero = f32::from(NONZERO[(size - LINEAR_SIZES.start()) as usize]) / 65536.0;
-    // The sign takes a bit, and so does about the first decision on the magnitude.
-    let bits = 2.0 + ((1.0 - nonzero) / nonzero).log2();
-    (0.5 + HALF_SLOPE * bits).max(0.5)
-}
-
-/// A level over its expected size, in 1/16; sizes below a fifth of a step count as that.
-fn relative_level(level: u32, size: i32) -> u32 {
-    let size = size.max(-4);
-    let shifted = if size >= 0 { (level << 4) >> (size / 2).min(30) } else { level << (4 + -size / 2) };
-    shifted.min(1 << 16)
-}
-
-/// Bucket of the recent activity: quarter-octave resolution would not pay; half octaves do.
-fn linear_activity(sum: u32) -> usize {
-    if sum == 0 {
-        return 0;
-    }
-    let octave = sum.ilog2();
-    let half = if octave > 0 { sum >> (octave - 1) & 1 } else { 0 };
-    (1 + octave * 2 + half).min(N_LINEAR_ACTIVITY as u32 - 1) as usize
 }
 
 fn level_table(magnitudes: impl IntoIterator<Item = i32>) -> Vec<AdaptiveBit> {
@@ -317,10 +261,6 @@ fn level_table(magnitudes: impl IntoIterator<Item = i32>) -> Vec<AdaptiveBit> {
         }
     }
     table
-}
-
-fn linear_nonzero_table() -> Vec<AdaptiveBit> {
-    NONZERO.iter().flat_map(|&p| [AdaptiveBit::with_prior(p, 6); N_LINEAR_ACTIVITY]).collect()
 }
 
 /// Codes |level| ≥ 1 and applies the sign, within ±(2²⁴ − 1).
