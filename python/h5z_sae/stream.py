@@ -304,7 +304,7 @@ class LinearReader:
     def level(self, contexts: list[int], group: int, x: int) -> int:
         """One level; `x` is its expected size in half octaves of the step."""
         def decide(decision: int, prior: int) -> int:
-            entries = [(22 * context + decision) % (1 << 15) for context in contexts]
+            entries = [22 * context + decision for context in contexts]
             return self.mixer.decide(self.body, entries, 22 * group + decision, (prior, 6))
 
         if not decide(0, NONZERO[x + 12]):

@@ -1,9 +1,9 @@
-//! Levels of a patch's linear atoms: docs/format.md, "Linear levels".
+//! Levels of a patch's linear atoms: docs/format.md, "Atoms".
 //!
 //! What the model expects of an atom is where its contexts start from. How large an atom really is depends on the patch:
 //! on the levels just before it, and on what the same atom was in the patch before.
 
-use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, MixerRules, ONE, code_bits};
+use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, Decision, MixerRules, ONE, code_bits};
 
 use super::GO_ON;
 
@@ -43,13 +43,6 @@ const N_CONTEXTS: usize = 5;
 
 type Mixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
-const MIXER: MixerRules = MixerRules {
-    table_bits: 15,
-    n_sets: (N_DECISIONS * N_SETS) as usize,
-    initial_weight: ONE / N_CONTEXTS as i32,
-    learning_shift: 14,
-};
-
 /// Adaptive state of linear levels over the patches of a chunk.
 pub(super) struct LinearCoder {
     mixer: Mixer,
@@ -68,7 +61,21 @@ struct View {
 impl LinearCoder {
     /// For models of `n_atoms` linear atoms.
     pub(super) fn new(n_atoms: usize) -> Self {
-        Self { mixer: Mixer::new(&MIXER), before: vec![0; n_atoms], marked: Vec::new() }
+        let n_sizes = N_SIZES as u32;
+        let mixer = Mixer::new(&MixerRules {
+            n_contexts: [
+                n_sizes * N_ACTIVITY,
+                n_atoms as u32,
+                n_sizes * N_LEVELS,
+                n_sizes * N_LEVELS,
+                N_LEVELS * N_ACTIVITY,
+            ],
+            n_decisions: N_DECISIONS,
+            n_sets: N_SETS,
+            initial_weight: ONE / N_CONTEXTS as i32,
+            learning_shift: 14,
+        });
+        Self { mixer, before: vec![0; n_atoms], marked: Vec::new() }
     }
 
     /// From here on everything can be taken back.
@@ -127,10 +134,10 @@ impl LinearCoder {
 
     /// Zero or not, sign, class in unary, then the bits below the leading one: the first of them under contexts.
     fn code_level<C: BitCoder>(&mut self, coder: &mut C, view: &View, level: i32) -> i32 {
-        let mut decide = |coder: &mut C, decision: u32, prior: u16, bit: bool| {
-            let contexts = view.contexts.map(|context| context * N_DECISIONS + decision);
-            let set = (view.set * N_DECISIONS + decision) as usize;
-            self.mixer.code(coder, &contexts, set, AdaptiveBit::with_prior(prior, PRIOR_BITS), bit)
+        let mut decide = |coder: &mut C, number: u32, prior: u16, bit: bool| {
+            let prior = AdaptiveBit::with_prior(prior, PRIOR_BITS);
+            let decision = Decision { number, contexts: &view.contexts, set: view.set, prior };
+            self.mixer.code(coder, &decision, bit)
         };
         if !decide(coder, 0, NONZERO[(view.size - SIZES.start()) as usize], level != 0) {
             return 0;

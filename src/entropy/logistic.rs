@@ -14,9 +14,9 @@ const SQUASH_LEN: usize = MAX_LOGIT as usize + 1;
 /// SQUASH[x] = ⌊65536 / (1 + e^(−x/256))⌋ for x ≥ 0, at most 65535.
 static SQUASH: [u16; SQUASH_LEN] = squash_table();
 
-/// STRETCH[i] = the largest logit x ≥ 0 with squash(x) ≤ 65536·(4096 + 2i + 1)/8192, for the upper half of
-/// 12-bit probabilities.
-static STRETCH: [i16; 2048] = stretch_table();
+/// STRETCH[2048 + i] = the largest logit x ≥ 0 with squash(x) ≤ 65536·(4096 + 2i + 1)/8192, for the upper half of
+/// 12-bit probabilities; the lower half is its image, STRETCH[2047 − i] = −STRETCH[2048 + i].
+static STRETCH: [i16; 4096] = stretch_table();
 
 const fn squash_table() -> [u16; SQUASH_LEN] {
     let mut table = [0; SQUASH_LEN];
@@ -31,9 +31,9 @@ const fn squash_table() -> [u16; SQUASH_LEN] {
     table
 }
 
-const fn stretch_table() -> [i16; 2048] {
+const fn stretch_table() -> [i16; 4096] {
     let squash = squash_table();
-    let mut table = [0; 2048];
+    let mut table = [0; 4096];
     let mut x = 0;
     let mut i = 0;
     while i < 2048 {
@@ -41,7 +41,8 @@ const fn stretch_table() -> [i16; 2048] {
         while x + 1 < SQUASH_LEN && squash[x + 1] as u32 <= p {
             x += 1;
         }
-        table[i] = x as i16;
+        table[2048 + i] = x as i16;
+        table[2047 - i] = -(x as i16);
         i += 1;
     }
     table
@@ -58,8 +59,7 @@ pub(crate) fn squash(logit: i32) -> u16 {
 /// Logit, in 1/256 nat, of a probability in 1/65536, of which the upper twelve bits count.
 #[inline]
 pub(crate) fn stretch(p: u16) -> i32 {
-    let index = usize::from(p >> 4);
-    if index >= 2048 { i32::from(STRETCH[index - 2048]) } else { -i32::from(STRETCH[2047 - index]) }
+    i32::from(STRETCH[usize::from(p >> 4)])
 }
 
 #[cfg(test)]

@@ -17,25 +17,39 @@ const BIAS: i32 = 256;
 
 /// `N` context tables and the weights of their mixture; `N + 1` counts the constant input.
 pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
-    /// States of [`AdaptiveBit`]: all tables, one behind the other, `1 << table_bits` entries each. Plain numbers, so
-    /// that a new table is memory of zeros, of which the system hands out only the pages that are touched.
+    /// States of [`AdaptiveBit`]: all tables, one behind the other. Plain numbers, so that a new table is memory of
+    /// zeros, of which the system hands out only the pages that are touched.
     slots: Vec<u32>,
+    /// Where each table begins, and its contexts. A table holds all contexts of one decision, then those of the next:
+    /// most pixels ask for the first decision alone, and neighbouring contexts then share cache lines.
+    tables: [(u32, u32); N],
     weights: Vec<[i32; N_PLUS_1]>,
-    table_bits: u32,
+    n_decisions: u32,
     learning_shift: u32,
     journal: Option<Journal<N_PLUS_1>>,
 }
 
 /// Sizes and constants of a mixer.
-pub(crate) struct MixerRules {
-    /// Every table has `1 << table_bits` contexts.
-    pub(crate) table_bits: u32,
-    /// Sets of weights.
-    pub(crate) n_sets: usize,
+pub(crate) struct MixerRules<const N: usize> {
+    /// Contexts of each table.
+    pub(crate) n_contexts: [u32; N],
+    /// Decisions that have contexts and weights of their own.
+    pub(crate) n_decisions: u32,
+    /// Sets of weights for each decision.
+    pub(crate) n_sets: u32,
     /// Weight of each table at the start, in 1/65536.
     pub(crate) initial_weight: i32,
     /// Weights move by the product of logit and error over 2^this.
     pub(crate) learning_shift: u32,
+}
+
+/// One decision: which, under which context of each table and which set of weights.
+pub(crate) struct Decision<'a, const N: usize> {
+    pub(crate) number: u32,
+    pub(crate) contexts: &'a [u32; N],
+    pub(crate) set: u32,
+    /// What a context begins as that has seen nothing yet.
+    pub(crate) prior: AdaptiveBit,
 }
 
 /// What was overwritten since a mark, newest last; where that becomes more than the tables themselves, as in frames of
@@ -70,13 +84,25 @@ impl<const N_PLUS_1: usize> Journal<N_PLUS_1> {
 }
 
 impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
-    pub(crate) fn new(rules: &MixerRules) -> Self {
+    pub(crate) fn new(rules: &MixerRules<N>) -> Self {
         const { assert!(N + 1 == N_PLUS_1) };
-        let &MixerRules { table_bits, n_sets, initial_weight, learning_shift } = rules;
+        let &MixerRules { n_contexts, n_decisions, n_sets, initial_weight, learning_shift } = rules;
         let mut initial = [initial_weight; N_PLUS_1];
         initial[N] = 0;
-        let slots = vec![0; N << table_bits];
-        Self { slots, weights: vec![initial; n_sets], table_bits, learning_shift, journal: None }
+        let mut n_slots = 0;
+        let tables = n_contexts.map(|n_contexts| {
+            let start = n_slots;
+            n_slots += n_contexts * n_decisions;
+            (start, n_contexts)
+        });
+        Self {
+            slots: vec![0; n_slots as usize],
+            tables,
+            weights: vec![initial; (n_sets * n_decisions) as usize],
+            n_decisions,
+            learning_shift,
+            journal: None,
+        }
     }
 
     /// From here on everything can be taken back.
@@ -95,29 +121,23 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         }
     }
 
-    /// Codes a bit under one context of each table (taken modulo the table's size) and one set of weights. A context
-    /// that has seen nothing yet begins as `prior`.
+    /// Codes the bit of a decision.
     #[inline]
-    pub(crate) fn code<C: BitCoder>(
-        &mut self,
-        coder: &mut C,
-        contexts: &[u32; N],
-        set: usize,
-        prior: AdaptiveBit,
-        bit: bool,
-    ) -> bool {
-        let begun = |word: u32| if word == 0 { prior } else { AdaptiveBit::from_word(word) };
+    pub(crate) fn code<C: BitCoder>(&mut self, coder: &mut C, decision: &Decision<N>, bit: bool) -> bool {
+        let begun = |word: u32| if word == 0 { decision.prior } else { AdaptiveBit::from_word(word) };
+        let set = (decision.set * self.n_decisions + decision.number) as usize;
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.slots.len() >= self.slots.len())
         {
             journal.keep_tables(&self.slots, &self.weights);
         }
-        let mask = (1u32 << self.table_bits) - 1;
         let mut logits = [BIAS; N_PLUS_1];
         let mut indices = [0u32; N];
         let weights = &mut self.weights[set];
         let mut sum = i64::from(weights[N]) * i64::from(BIAS);
         for i in 0..N {
-            let index = (contexts[i] & mask) + ((i as u32) << self.table_bits);
+            let (start, n_contexts) = self.tables[i];
+            debug_assert!(decision.contexts[i] < n_contexts);
+            let index = start + decision.number * n_contexts + decision.contexts[i];
             indices[i] = index;
             logits[i] = stretch(begun(self.slots[index as usize]).p1());
             sum += i64::from(weights[i]) * i64::from(logits[i]);
@@ -155,13 +175,24 @@ mod tests {
     #[test]
     fn everything_since_a_mark_is_taken_back_however_much_it_is() {
         for n_bits in [0u32, 1, 5, 31, 32, 33, 500] {
-            let rules = MixerRules { table_bits: 4, n_sets: 3, initial_weight: ONE / 3, learning_shift: 12 };
+            let rules = MixerRules {
+                n_contexts: [16, 11],
+                n_decisions: 2,
+                n_sets: 3,
+                initial_weight: ONE / 3,
+                learning_shift: 12,
+            };
             let mut mixer = ContextMixer::<2, 3>::new(&rules);
-            let prior = AdaptiveBit::with_prior(20_000, 6);
             let mut counter = CostCounter::default();
             let mut code = |mixer: &mut ContextMixer<2, 3>, n_bits: u32| {
                 for i in 0..n_bits {
-                    mixer.code(&mut counter, &[i * 7, i * i], i as usize % 3, prior, i % 5 == 0);
+                    let decision = Decision {
+                        number: i % 2,
+                        contexts: &[i * 7 % 16, i * i % 11],
+                        set: i % 3,
+                        prior: AdaptiveBit::with_prior(20_000, 6),
+                    };
+                    mixer.code(&mut counter, &decision, i % 5 == 0);
                 }
             };
             code(&mut mixer, 100);

@@ -108,7 +108,12 @@ pub(crate) struct FrameCoder {
     /// Residual cut to ±3, by pixel.
     residuals: Vec<i8>,
     mirrored: Vec<i64>,
+    /// Three rows of one lane a pixel, with two more to the left of each and one to the right.
     predictor_errors: Vec<PredictorErrors>,
+    /// Where in it the current row begins, the one above, and the one above that.
+    lanes: [usize; 3],
+    /// Ring about the centre that each pixel lies in.
+    radii: Vec<u8>,
     /// 1 for empty blocks; in units of the frame's blocks by patch.
     empty: Vec<u8>,
     blocks_across: usize,
@@ -127,8 +132,8 @@ struct SmallState {
     lossless: Vec<AdaptiveBit>,
 }
 
-/// What predictors have got wrong outside the frame.
-static NO_ERRORS: PredictorErrors = [0; 12];
+/// What predictors have got wrong where they have not been asked.
+const NO_ERRORS: PredictorErrors = [0; 12];
 
 impl FrameCoder {
     pub(crate) fn new(rules: FrameRules) -> Self {
@@ -154,7 +159,9 @@ impl FrameCoder {
             errors: vec![0; n_pixels],
             residuals: vec![0; n_pixels],
             mirrored: vec![0; n_pixels],
-            predictor_errors: vec![NO_ERRORS; rules.grid.rows.min(3) * (rules.grid.cols + 3)],
+            predictor_errors: vec![NO_ERRORS; 3 * (rules.grid.cols + 3)],
+            lanes: [0; 3],
+            radii: radii(&rules),
             empty: vec![0; blocks_across * blocks_down],
             blocks_across,
             unreachable: Vec::new(),
@@ -239,7 +246,7 @@ impl FrameCoder {
                     add_cost(&mut costs, patch, coder.cost() - before);
                 }
                 for row in patch_row + band..patch_row + band + band_rows {
-                    self.clear_predictor_row(row);
+                    self.begin_row(row);
                     for patch in first_patch..first_patch + across {
                         let before = coder.cost();
                         self.code_segment(coder, &job, patch, row);
@@ -273,10 +280,14 @@ impl FrameCoder {
         crate::bound::within(self.rules.domain.element, bits, target.bits[i], target.epsilon)
     }
 
-    /// Predictor errors of a row start at zero; three rows are kept.
-    fn clear_predictor_row(&mut self, row: usize) {
+    /// Predictor errors of a row start at zero, and rows above the frame have none.
+    fn begin_row(&mut self, row: usize) {
         let width = self.rules.grid.cols + 3;
-        self.predictor_errors[row % 3 * width..][..width].fill(NO_ERRORS);
+        if row == 0 {
+            self.predictor_errors.fill(NO_ERRORS);
+        }
+        self.lanes = [row % 3, (row + 2) % 3, (row + 1) % 3].map(|kept| kept * width);
+        self.predictor_errors[self.lanes[0]..][..width].fill(NO_ERRORS);
     }
 
     /// Codes the pixels of one row that belong to one patch.
@@ -348,6 +359,24 @@ impl FrameCoder {
         self.mirrored[index] = position;
         self.residuals[index] = 0;
     }
+}
+
+/// Distance from the centre in units of three pixels, 0 to 63, of all pixels of a frame.
+fn radii(rules: &FrameRules) -> Vec<u8> {
+    /// Beyond this the ring is the last.
+    const FAR: u64 = 192;
+    let PatchGrid { rows, cols, .. } = rules.grid;
+    let centre = rules.centre.unwrap_or_else(|| Centre::of_frame(rows, cols));
+    let distances = |length: usize, twice_centre: i64| -> Vec<f32> {
+        let distance = |i: usize| ((8 * i as i64 - twice_centre).unsigned_abs() / 8).min(FAR) as f32;
+        (0..length).map(distance).collect()
+    };
+    let across = distances(cols, centre.twice_col);
+    let rings = distances(rows, centre.twice_row).into_iter().flat_map(|down| {
+        // Sums of squares are integers below 2^17, of which f32 knows the integer part of the root.
+        across.iter().map(move |across| ((down * down + across * across).sqrt() as u8 / 3).min(63))
+    });
+    rings.collect()
 }
 
 fn add_cost(costs: &mut Option<&mut [u64]>, patch: usize, cost: u64) {

@@ -1,32 +1,66 @@
 //! Predicted pixels and their residuals: docs/format.md, "Pixels".
 
-use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel};
+use super::{FrameCoder, FrameJob, FrameTarget, Method, Pixel};
 use crate::domain::{MAX_POSITION, round_shift};
-use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, MixerRules, ONE, code_bits};
+use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, Decision, MixerRules, ONE, code_bits};
 use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
-use crate::symmetry::Centre;
 
 pub(super) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 const N_CONTEXTS: usize = 7;
 
 /// Buckets of the local activity that choose a set of weights.
-const N_ACTIVITY: usize = 16;
+const N_ACTIVITY: u32 = 16;
 
 /// Binary decisions of a residual that have contexts of their own.
 const N_DECISIONS: u32 = 24;
 
-const MIXER: MixerRules = MixerRules {
-    table_bits: 16,
-    n_sets: N_DECISIONS as usize * N_ACTIVITY,
-    initial_weight: ONE * 3 / 10,
-    learning_shift: 12,
-};
+/// Buckets of a magnitude, and of one that may be missing.
+const N_BUCKETS: u32 = 20;
+/// Where a prediction lies between two steps, in sixths.
+const N_FRACTIONS: u32 = 6;
+/// Residuals as they count in contexts, −3 to 3; and missing ones.
+const N_RESIDUALS: u32 = 7;
+/// Rings about the centre.
+const N_RADII: u32 = 64;
+
+/// Contexts of predicted patches, in the order of `blend_contexts`.
+const N_BLEND_CONTEXTS: [u32; N_CONTEXTS] = [
+    N_BUCKETS * N_FRACTIONS * N_BUCKETS,
+    N_BUCKETS * N_BUCKETS * 2,
+    N_BUCKETS * N_FRACTIONS * N_BUCKETS,
+    16 * 2 * N_BUCKETS,
+    N_RADII * N_BUCKETS,
+    (N_RESIDUALS + 1) * N_BUCKETS * N_FRACTIONS,
+    N_RESIDUALS * N_RESIDUALS * N_FRACTIONS,
+];
+
+/// Contexts of network patches, in the order of `network_contexts`.
+const N_NETWORK_CONTEXTS: [u32; N_CONTEXTS] = [
+    N_BUCKETS * (N_RESIDUALS + 1),
+    N_RESIDUALS * N_RESIDUALS * (N_RESIDUALS + 1),
+    N_BUCKETS * 2 * N_BUCKETS,
+    N_BUCKETS * N_BUCKETS,
+    N_BUCKETS * N_BUCKETS,
+    N_RADII * 16,
+    N_BUCKETS * 2 * (N_RESIDUALS + 1),
+];
+
+/// A mixer for the residuals of patches of one method.
+fn new_mixer(method: Method) -> PixelMixer {
+    PixelMixer::new(&MixerRules {
+        n_contexts: if method == Method::Network { N_NETWORK_CONTEXTS } else { N_BLEND_CONTEXTS },
+        n_decisions: N_DECISIONS,
+        n_sets: N_ACTIVITY,
+        initial_weight: ONE * 3 / 10,
+        learning_shift: 12,
+    })
+}
 
 /// Contexts of a pixel's decisions.
 struct PixelContexts {
-    bases: [u32; N_CONTEXTS],
-    activity: usize,
+    contexts: [u32; N_CONTEXTS],
+    activity: u32,
     /// What the residual is added to.
     prediction: i64,
     /// The same before it was rounded to whole steps.
@@ -100,8 +134,7 @@ impl FrameCoder {
         self.residuals[at.index] = residual.clamp(-3, 3) as i8;
         // Without a mirror image a pixel stands for its own, so that differences of images vanish at the border.
         self.mirrored[at.index] = mirrored.map_or(position, |mirrored| mirrored.here);
-        let lane = self.lane(at.row, at.col + 2);
-        self.predictor_errors[lane] = predictions.errors(position);
+        self.predictor_errors[self.lanes[0] + at.col + 2] = predictions.errors(position);
     }
 
     /// The mirror image of a pixel: the nearest pixel to it, and interpolated positions.
@@ -122,25 +155,17 @@ impl FrameCoder {
         (Some(point.index), Some(mirrored))
     }
 
-    /// Where the predictor errors of a pixel are kept: three rows, two lanes to the left and one to the right of each.
-    #[inline]
-    fn lane(&self, row: usize, col_plus_two: usize) -> usize {
-        row % 3 * (self.rules.grid.cols + 3) + col_plus_two
-    }
-
     #[inline]
     fn recent_errors(&self, at: Pixel) -> [i32; 12] {
-        let errors = &self.predictor_errors;
-        let above = |rows: usize, col: usize| {
-            if at.row >= rows { &errors[self.lane(at.row - rows, col)] } else { &NO_ERRORS }
-        };
+        let [here, above, above_that] = self.lanes;
+        let lane = |row: usize, col_plus_two: usize| &self.predictor_errors[row + col_plus_two];
         recent_errors([
-            above(0, at.col + 1),
-            above(1, at.col + 2),
-            above(1, at.col + 1),
-            above(1, at.col + 3),
-            above(0, at.col),
-            above(2, at.col + 2),
+            lane(here, at.col + 1),
+            lane(above, at.col + 2),
+            lane(above, at.col + 1),
+            lane(above, at.col + 3),
+            lane(here, at.col),
+            lane(above_that, at.col + 2),
         ])
     }
 
@@ -188,17 +213,6 @@ impl FrameCoder {
         ((w + 3) as u32, (n + 3) as u32, nonzero)
     }
 
-    /// Distance from the centre in units of three pixels, 0 to 63.
-    #[inline]
-    fn radius(&self, at: Pixel) -> u32 {
-        let Pixel { row, col, .. } = at;
-        let centre =
-            self.rules.centre.unwrap_or_else(|| Centre::of_frame(self.rules.grid.rows, self.rules.grid.cols));
-        let dy = (8 * row as i64 - centre.twice_row).unsigned_abs() / 8;
-        let dx = (8 * col as i64 - centre.twice_col).unsigned_abs() / 8;
-        ((dx * dx + dy * dy).isqrt() / 3).min(63) as u32
-    }
-
     #[inline]
     fn blend_contexts(&self, method: Method, view: &View) -> PixelContexts {
         let View { around, blend, mirror_index: mirror, .. } = *view;
@@ -223,16 +237,16 @@ impl FrameCoder {
         };
         let positive = u32::from(prediction >= step / 2 + i64::from(bits == 0));
         let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);
-        let bases = [
-            (activity * 6 + fraction) * 20 + mirror_error,
-            (spread * 20 + activity) * 2 + positive,
-            (least * 6 + fraction) * 20 + mirror_error,
-            (pattern * 2 + positive) * 20 + spread,
-            self.radius(view.at) * 20 + activity,
-            (mirror_residual * 20 + activity) * 6 + fraction,
-            (w * 7 + n) * 6 + fraction,
+        let contexts = [
+            (activity * N_FRACTIONS + fraction) * N_BUCKETS + mirror_error,
+            (spread * N_BUCKETS + activity) * 2 + positive,
+            (least * N_FRACTIONS + fraction) * N_BUCKETS + mirror_error,
+            (pattern * 2 + positive) * N_BUCKETS + spread,
+            u32::from(self.radii[view.at.index]) * N_BUCKETS + activity,
+            (mirror_residual * N_BUCKETS + activity) * N_FRACTIONS + fraction,
+            (w * N_RESIDUALS + n) * N_FRACTIONS + fraction,
         ];
-        PixelContexts { bases, activity: activity as usize, prediction, exact_prediction: exact }
+        PixelContexts { contexts, activity, prediction, exact_prediction: exact }
     }
 
     #[inline]
@@ -254,16 +268,16 @@ impl FrameCoder {
         let amplitude = bucket(prediction.abs().min(MAX_ERROR * 16) / 8, bits);
         let mirror_residual = mirror.map_or(7, |index| (self.residuals[index] + 3) as u32);
         let drift = bucket((around.w - left + around.n - above).abs().min(MAX_ERROR), bits);
-        let bases = [
-            activity * 8 + mirror_residual,
-            (w * 7 + n) * 8 + mirror_residual,
-            (local * 2 + side) * 20 + activity,
-            slope * 20 + activity,
-            amplitude * 20 + slope,
-            self.radius(view.at) * 16 + nonzero,
-            (drift * 2 + side) * 8 + mirror_residual,
+        let contexts = [
+            activity * (N_RESIDUALS + 1) + mirror_residual,
+            (w * N_RESIDUALS + n) * (N_RESIDUALS + 1) + mirror_residual,
+            (local * 2 + side) * N_BUCKETS + activity,
+            slope * N_BUCKETS + activity,
+            amplitude * N_BUCKETS + slope,
+            u32::from(self.radii[view.at.index]) * 16 + nonzero,
+            (drift * 2 + side) * (N_RESIDUALS + 1) + mirror_residual,
         ];
-        PixelContexts { bases, activity: activity as usize, prediction, exact_prediction: prediction }
+        PixelContexts { contexts, activity, prediction, exact_prediction: prediction }
     }
 
     /// Zero or not, sign, class in unary, then the bits below the leading one: the first of them under contexts.
@@ -276,16 +290,16 @@ impl FrameCoder {
     ) -> i64 {
         let marked = self.journal.is_some();
         let mixer = self.mixers[method as usize - Method::Grid as usize].get_or_insert_with(|| {
-            let mut mixer = PixelMixer::new(&MIXER);
+            let mut mixer = new_mixer(method);
             if marked {
                 mixer.mark();
             }
             mixer
         });
-        let activity = contexts.activity.min(N_ACTIVITY - 1);
-        let mut decide = |coder: &mut C, decision: u32, bit: bool| {
-            let at = contexts.bases.map(|base| base * N_DECISIONS + decision);
-            mixer.code(coder, &at, decision as usize * N_ACTIVITY + activity, AdaptiveBit::EVEN, bit)
+        let mut decide = |coder: &mut C, number: u32, bit: bool| {
+            let set = contexts.activity.min(N_ACTIVITY - 1);
+            let decision = Decision { number, contexts: &contexts.contexts, set, prior: AdaptiveBit::EVEN };
+            mixer.code(coder, &decision, bit)
         };
         if !decide(coder, 0, residual != 0) {
             return 0;
