@@ -2,9 +2,10 @@
 //!
 //! Everything here is an encoder's guess. The exact decoder says what a guess is worth, and the coded size decides.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader, linear_dead_zone};
+use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::domain::round_shift;
 use crate::encode::Chunk;
@@ -14,6 +15,7 @@ use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
 use crate::stream::payload::{NetworkRules, patch_is_allowed};
 
 mod cost;
+mod linear;
 
 use cost::{ResidualCosts, ResidualPatch, SymbolCounts};
 
@@ -68,6 +70,8 @@ struct Search<'a> {
     model: &'a Arc<Model>,
     grid: PatchGrid,
     base: NetworkRules,
+    /// Of ordinary pixels, as a position.
+    brightest: f64,
     /// The bound over the brightest value.
     relative_bound: f64,
     /// Scale of each patch, `None` where it has no values.
@@ -96,6 +100,8 @@ struct Settings {
 /// linear coefficients, K for each patch, that would make up for what these leave.
 struct Begun {
     codes: Vec<PatchCode>,
+    /// n for each patch, in the network's domain.
+    left: Vec<f32>,
     coefs: Vec<f32>,
 }
 
@@ -136,6 +142,7 @@ impl<'a> Search<'a> {
             model,
             grid,
             base,
+            brightest,
             relative_bound,
             scales: Vec::new(),
             patches: Vec::new(),
@@ -143,7 +150,7 @@ impl<'a> Search<'a> {
             latents: Vec::new(),
             refined: Vec::new(),
         };
-        search.gather_inputs(brightest);
+        search.gather_inputs();
         if search.patches.is_empty() {
             return None;
         }
@@ -156,7 +163,7 @@ impl<'a> Search<'a> {
     }
 
     /// Scales and transforms every patch.
-    fn gather_inputs(&mut self, brightest: f64) {
+    fn gather_inputs(&mut self) {
         let target = &self.chunk.target;
         let mut values = Vec::new();
         for frame in 0..self.chunk.n_frames {
@@ -167,10 +174,10 @@ impl<'a> Search<'a> {
                 self.grid.gather(&inpainted, patch, &mut values);
                 let most = values.iter().fold(0.0f64, |most, &v| most.max((v as f64).abs()));
                 let scale =
-                    patch_scale(most / brightest).filter(|&scale| self.base.multiplier(scale).is_some());
+                    patch_scale(most / self.brightest).filter(|&scale| self.base.multiplier(scale).is_some());
                 self.scales.push(scale);
                 let Some(scale) = scale else { continue };
-                let factor = (-f64::from(scale) / 8.0).exp2() / brightest;
+                let factor = self.position_scale(scale);
                 let scaled: Vec<f32> = values.iter().map(|&v| (v as f64 * factor) as f32).collect();
                 let start = self.inputs.len();
                 self.inputs.resize(start + scaled.len(), 0.0);
@@ -340,7 +347,7 @@ impl<'a> Search<'a> {
                 steps.linear_step_quarters(self.scale(nth), linear_change.unwrap_or(0));
         }
         if linear_change.is_some() {
-            self.add_linear(&begun.coefs, &mut codes);
+            self.add_linear(nth, begun, &mut codes);
         }
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
@@ -367,18 +374,20 @@ impl<'a> Search<'a> {
     fn begin(&self, settings: &Settings, nth: &[usize]) -> Result<Begun, Error> {
         let codes = self.latent_codes(settings, nth);
         if self.chunk.latents_only {
-            return Ok(Begun { codes, coefs: Vec::new() });
+            return Ok(Begun { codes, left: Vec::new(), coefs: Vec::new() });
         }
+        let left = self.left(nth, &codes)?;
         // What latents leave is small: one projection will do.
-        let coefs = self.model.project(self.chunk.backend, &self.left(nth, &codes)?);
-        Ok(Begun { codes, coefs })
+        let coefs = self.model.project(self.chunk.backend, &left);
+        Ok(Begun { codes, left, coefs })
     }
 
     /// Some patches without latents.
     fn begin_without_latents(&self, nth: &[usize]) -> Result<Begun, Error> {
         let codes = vec![PatchCode::default(); nth.len()];
-        let coefs = self.model.project_twice(self.chunk.backend, self.left(nth, &codes)?);
-        Ok(Begun { codes, coefs })
+        let left = self.left(nth, &codes)?;
+        let coefs = self.model.project_twice(self.chunk.backend, &left);
+        Ok(Begun { codes, left, coefs })
     }
 
     fn latent_codes(&self, settings: &Settings, nth: &[usize]) -> Vec<PatchCode> {
@@ -422,16 +431,22 @@ impl<'a> Search<'a> {
         Ok(residual)
     }
 
-    /// Rounds coefficients to linear atoms.
-    fn add_linear(&self, coefs: &[f32], codes: &mut [PatchCode]) {
-        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(self.model.n_linear())) {
-            let has_latents = !code.latents.is_empty();
-            let priors = self.model.priors();
-            let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
-            let step = code.linear_step_quarters;
-            let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
-            code.linear = self.model.quantize_linear(row, step, dead_zone);
-        }
+    /// The rows of a patch, where they are in the frame: places in the patch, and places in the chunk.
+    fn lines(&self, index: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let grid = self.grid;
+        let n_patches = grid.n_patches();
+        let region = grid.region(index % n_patches);
+        let frame = index / n_patches * grid.rows * grid.cols;
+        (0..region.rows).map(move |row| {
+            let first = frame + (region.row + row) * grid.cols + region.col;
+            let place = row * grid.patch.cols;
+            (place..place + region.cols, first..first + region.cols)
+        })
+    }
+
+    /// What makes a position a value over a patch's scale.
+    fn position_scale(&self, scale: i32) -> f64 {
+        (-f64::from(scale) / 8.0).exp2() / self.brightest
     }
 
     /// What the network's output leaves of a patch, in steps; 0 for special pixels and beyond the frame. Empty where the
@@ -441,16 +456,11 @@ impl<'a> Search<'a> {
             return Vec::new();
         };
         let target = &self.chunk.target;
-        let n_patches = self.grid.n_patches();
-        let region = self.grid.region(index % n_patches);
-        let frame = index / n_patches * self.grid.rows * self.grid.cols;
         let bits = target.domain.fraction_bits;
         let mut residuals = vec![0; output.len()];
-        for row in 0..region.rows {
-            let first = frame + (region.row + row) * self.grid.cols + region.col;
-            let line = row * self.grid.patch.cols..row * self.grid.patch.cols + region.cols;
-            let pixels = residuals[line.clone()].iter_mut().zip(&output[line]).zip(first..);
-            for ((residual, &value), i) in pixels.filter(|(_, i)| target.specials[*i] == 0) {
+        for (line, pixels) in self.lines(index) {
+            let values = residuals[line.clone()].iter_mut().zip(&output[line]).zip(pixels);
+            for ((residual, &value), i) in values.filter(|(_, i)| target.specials[*i] == 0) {
                 let position =
                     round_shift(i64::from(value) * factor, shift).clamp(target.lowest, target.highest);
                 let steps = round_shift(target.positions[i] - position, bits);

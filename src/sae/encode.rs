@@ -132,32 +132,37 @@ impl Model {
         let centred =
             |patch: &[f32]| patch.iter().zip(mean).map(|(value, mean)| value - mean).collect::<Vec<_>>();
         let centred: Vec<f32> = patches.chunks_exact(self.n_values()).flat_map(centred).collect();
-        self.project_twice(backend, centred)
+        self.project_twice(backend, &centred)
     }
 
     /// As [`Model::project`], for what is large against the precision asked for. Rows of the basis are rounded and so
     /// not quite orthogonal: what a projection misses is projected again.
-    pub(crate) fn project_twice(&self, backend: &dyn Backend, residual: Vec<f32>) -> Vec<f32> {
-        let (n_values, n_stored, n_linear) = (self.n_values(), self.spec().n_stored(), self.n_linear());
-        let mut coefs = self.project(backend, &residual);
-        let mut missed = residual;
-        let batch_len = self.batch_len();
-        let batches = missed.chunks_mut(batch_len * n_values).zip(coefs.chunks(batch_len * n_linear));
-        for (missed, coefs) in batches {
-            let n_rows = missed.len() / n_values;
-            let mut rebuilt = vec![0.0; n_rows * n_stored];
-            let shape = (n_rows, n_linear, n_stored);
-            backend.float_product(shape, coefs, &self.float().basis, false, &mut rebuilt);
-            for (missed, rebuilt) in missed.chunks_exact_mut(n_values).zip(rebuilt.chunks_exact(n_stored)) {
-                for (p, missed) in missed.iter_mut().enumerate() {
-                    *missed -= rebuilt[if p < n_stored { p } else { n_values - 1 - p }];
-                }
-            }
-        }
+    pub(crate) fn project_twice(&self, backend: &dyn Backend, residual: &[f32]) -> Vec<f32> {
+        let mut coefs = self.project(backend, residual);
+        let missed = self.less_linear(backend, residual, &coefs);
         for (coef, change) in coefs.iter_mut().zip(self.project(backend, &missed)) {
             *coef += change;
         }
         coefs
+    }
+
+    /// What linear coefficients (K for each row of n) leave of rows.
+    pub(crate) fn less_linear(&self, backend: &dyn Backend, rows: &[f32], coefs: &[f32]) -> Vec<f32> {
+        let (n_values, n_stored, n_linear) = (self.n_values(), self.spec().n_stored(), self.n_linear());
+        let batch_len = self.batch_len();
+        let mut left = rows.to_vec();
+        for (left, coefs) in left.chunks_mut(batch_len * n_values).zip(coefs.chunks(batch_len * n_linear)) {
+            let n_rows = left.len() / n_values;
+            let mut sums = vec![0.0; n_rows * n_stored];
+            let shape = (n_rows, n_linear, n_stored);
+            backend.float_product(shape, coefs, &self.float().basis, false, &mut sums);
+            for (left, sums) in left.chunks_exact_mut(n_values).zip(sums.chunks_exact(n_stored)) {
+                for (p, left) in left.iter_mut().enumerate() {
+                    *left -= sums[if p < n_stored { p } else { n_values - 1 - p }];
+                }
+            }
+        }
+        left
     }
 
     /// The largest level of a latent for the step 2^−`step_log2` (at most [`Model::latent_frac_bits`]).

@@ -1,0 +1,149 @@
+//! Levels of linear atoms: rounded coefficients, changed where that keeps pixels within the bound.
+
+use std::ops::Range;
+
+use crate::atoms::linear_dead_zone;
+use crate::sae::{PatchCode, Transform};
+
+use super::{Begun, Search};
+
+/// Times that linear coefficients are changed for the sake of pixels beyond the bound; and after how many without
+/// success that ends.
+const MOST_PULLS: usize = 8;
+const LEAST_PULLS: usize = 2;
+
+/// How far a coefficient may be changed for that, in steps.
+const LONGEST_PULL: f32 = 0.45;
+
+/// Share of the bound beyond which errors pull.
+const PULLING_SHARE: f32 = 0.9;
+
+impl Search<'_> {
+    /// Gives patches the linear atoms that make up for what their latents leave.
+    ///
+    /// Coefficients are rounded; then, time and again, what is beyond the bound is projected and added to them before
+    /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
+    /// pixel is left beyond the bound or it does not get better.
+    pub(super) fn add_linear(&self, nth: &[usize], begun: &Begun, codes: &mut [PatchCode]) {
+        let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
+        self.round_linear(&begun.coefs, codes);
+        let mut rounded = codes.to_vec();
+        let mut wanted = begun.coefs.clone();
+        let mut fewest = vec![usize::MAX; nth.len()];
+        let limits = self.limits(nth);
+        for pull in 0.. {
+            let levels = self.linear_values(&rounded);
+            let mut beyond = self.model.less_linear(self.chunk.backend, &begun.left, &levels);
+            let mut is_better = false;
+            for (i, (left, limits)) in
+                beyond.chunks_exact_mut(n_values).zip(limits.chunks_exact(n_values)).enumerate()
+            {
+                let n_beyond = keep_excess(left, limits);
+                if n_beyond < fewest[i] {
+                    (fewest[i], codes[i].linear) = (n_beyond, rounded[i].linear.clone());
+                    is_better = true;
+                }
+            }
+            let is_stuck = !is_better && pull > LEAST_PULLS;
+            if pull == MOST_PULLS || is_stuck || fewest.iter().all(|&n| n == 0) {
+                return;
+            }
+            let change = self.model.project(self.chunk.backend, &beyond);
+            for (i, code) in rounded.iter().enumerate() {
+                let reach = LONGEST_PULL * (-f32::from(code.linear_step_quarters) / 4.0).exp2();
+                let row = i * n_linear..(i + 1) * n_linear;
+                for ((wanted, change), coef) in
+                    wanted[row.clone()].iter_mut().zip(&change[row.clone()]).zip(&begun.coefs[row])
+                {
+                    *wanted = (*wanted + change).clamp(coef - reach, coef + reach);
+                }
+            }
+            self.round_linear(&wanted, &mut rounded);
+        }
+    }
+
+    /// Rounds coefficients to levels.
+    fn round_linear(&self, coefs: &[f32], codes: &mut [PatchCode]) {
+        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(self.model.n_linear())) {
+            let has_latents = !code.latents.is_empty();
+            let priors = self.model.priors();
+            let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
+            let step = code.linear_step_quarters;
+            let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
+            code.linear = self.model.quantize_linear(row, step, dead_zone);
+        }
+    }
+
+    /// K values for each patch: its levels in real units.
+    fn linear_values(&self, codes: &[PatchCode]) -> Vec<f32> {
+        let n_linear = self.model.n_linear();
+        let mut values = vec![0.0; codes.len() * n_linear];
+        for (code, values) in codes.iter().zip(values.chunks_exact_mut(n_linear)) {
+            let step = (-f32::from(code.linear_step_quarters) / 4.0).exp2();
+            code.linear.iter().for_each(|&(atom, level)| values[atom as usize] = level as f32 * step);
+        }
+        values
+    }
+
+    /// How far each of the n values of some patches may be off, in the network's domain; infinity where pixels are
+    /// special, or beyond the frame.
+    fn limits(&self, nth: &[usize]) -> Vec<f32> {
+        let n_values = self.grid.patch.n_values();
+        let mut limits = vec![f32::INFINITY; nth.len() * n_values];
+        for (limits, &nth) in limits.chunks_exact_mut(n_values).zip(nth) {
+            let bound = (self.relative_bound * (-f64::from(self.scale(nth)) / 8.0).exp2()) as f32;
+            for (line, pixels) in self.lines(self.patches[nth]) {
+                let limits = &mut limits[line];
+                self.bound_in_domain(nth, pixels.clone(), bound, limits);
+                for (limit, special) in limits.iter_mut().zip(&self.chunk.target.specials[pixels]) {
+                    if *special != 0 {
+                        *limit = f32::INFINITY;
+                    }
+                }
+            }
+        }
+        limits
+    }
+
+    /// A bound on values over a patch's scale, as one on what the transform makes of them.
+    fn bound_in_domain(&self, nth: usize, pixels: Range<usize>, bound: f32, limits: &mut [f32]) {
+        if self.model.transform() == Transform::None {
+            return limits.fill(bound);
+        }
+        let factor = self.position_scale(self.scale(nth));
+        let values =
+            self.chunk.target.positions[pixels].iter().map(|&position| (position as f64 * factor) as f32);
+        let (above, below): (Vec<f32>, Vec<f32>) = values.map(|value| (value + bound, value - bound)).unzip();
+        let mut lower = vec![0.0; limits.len()];
+        self.model.transform_patch(&above, limits);
+        self.model.transform_patch(&below, &mut lower);
+        limits.iter_mut().zip(lower).for_each(|(limit, lower)| *limit = (*limit - lower) / 2.0);
+    }
+}
+
+/// Replaces errors by what they are beyond a share of their limits; returns how many are beyond the limits.
+fn keep_excess(errors: &mut [f32], limits: &[f32]) -> usize {
+    let mut n_beyond = 0;
+    for (error, &limit) in errors.iter_mut().zip(limits) {
+        n_beyond += usize::from(error.abs() > limit);
+        let kept = PULLING_SHARE * limit;
+        *error -= error.clamp(-kept, kept);
+    }
+    n_beyond
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_near_the_bound_or_beyond_pulls() {
+        let mut errors = [0.5, -0.95, 1.5, -3.0, 9.0];
+        let limits = [1.0, 1.0, 1.0, 2.0, f32::INFINITY];
+        assert_eq!(keep_excess(&mut errors, &limits), 2);
+        let expected = [0.0, -0.05, 0.6, -1.2, 0.0];
+        assert!(
+            errors.iter().zip(expected).all(|(found, expected): (&f32, f32)| (found - expected).abs() < 1e-6)
+        );
+    }
+}
