@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
 use crate::bound::{distance, within};
-use crate::candidates::find_candidates;
 use crate::decode::{count_payload_methods, decode_payload};
 use crate::domain::{exact_domains, is_special, ulp};
 use crate::elementwise;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::options::{Bound, Effort, Options};
+use crate::options::{Bound, Options};
 use crate::patch::PatchGrid;
 use crate::sae::{Model, ModelId, backend::Backend};
 use crate::stream::header::{Payload, StreamHeader};
@@ -89,14 +88,7 @@ impl Input<'_> {
             return Ok(None);
         };
         let mut chunk = self.chunk(target, latents_only);
-        let candidates = match &self.options.model {
-            Some(model) if self.options.effort != Effort::Fast => find_candidates(&chunk, model)?,
-            _ => None,
-        };
-        if latents_only && candidates.is_none() {
-            return Ok(None);
-        }
-        let coded = chunk.encode(candidates.as_ref())?;
+        let Some(coded) = chunk.encode()? else { return Ok(None) };
         let model = self.options.model.as_ref().filter(|_| coded.uses_network).map(|model| model.id());
         let allowed = if latents_only { f64::INFINITY } else { epsilon };
         self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some((bits, allowed)))
@@ -129,7 +121,7 @@ impl Input<'_> {
         }
         for domain in exact_domains(self.element, bits) {
             let mut chunk = self.chunk(Target::exact(domain, bits.to_vec()), false);
-            let coded = chunk.encode(None)?;
+            let Some(coded) = chunk.encode()? else { continue };
             keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?);
         }
         Ok(best)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::atoms::{AtomCoder, PatchHeader};
-use crate::candidates::NetworkCandidates;
+use crate::candidates::{NetworkCandidates, find_candidates};
 use crate::centre::find_centre;
 use crate::decode::{FramePlanner, atom_rules};
 use crate::entropy::{BitCoder, CostCounter, RangeEncoder};
@@ -54,43 +54,71 @@ pub(crate) struct Chunk<'a> {
 pub(crate) struct Coded {
     pub(crate) payload: Vec<u8>,
     pub(crate) uses_network: bool,
+    choices: Choices,
+}
+
+/// How the patches of a chunk were coded and what they cost, frame by frame.
+pub(crate) struct Choices {
+    grid: PatchGrid,
+    methods: Vec<Method>,
+    /// In 1/65536 bit.
+    costs: Vec<u64>,
+}
+
+impl Choices {
+    /// Bits of a patch; nothing is known for another grid of patches.
+    pub(crate) fn bits(&self, grid: PatchGrid, index: usize) -> Option<f64> {
+        (self.grid == grid).then(|| self.costs[index] as f64 / 65536.0)
+    }
+}
+
+/// What a chunk is encoded with, besides what every chunk may use.
+#[derive(Clone, Copy, Default)]
+struct Help<'a> {
+    candidates: Option<&'a NetworkCandidates>,
+    /// The choices without a network.
+    choices: Option<&'a Choices>,
 }
 
 impl Chunk<'_> {
-    /// Encodes without a network, then with it where there are candidates, and keeps the shorter.
-    pub(crate) fn encode(&mut self, candidates: Option<&NetworkCandidates>) -> Result<Coded, Error> {
+    /// Encodes without a network, then with it where it may help, and keeps the shorter. `None` if latents alone are
+    /// asked for and there are none.
+    pub(crate) fn encode(&mut self) -> Result<Option<Coded>, Error> {
         let centre = self.choose_centre();
-        let mut without = None;
-        if !self.latents_only {
-            without = Some(self.encode_exactly(centre, None)?);
-        }
-        let Some(candidates) = candidates else {
-            return without.ok_or_else(|| Error::invalid("latents alone need a model"));
+        let without = match self.latents_only {
+            true => None,
+            false => Some(self.encode_exactly(centre, Help::default())?),
         };
-        let with = self.encode_exactly(centre, Some(candidates))?;
-        Ok(match without {
+        let choices = without.as_ref().map(|without| &without.choices);
+        let candidates = match self.model {
+            Some(model) if self.effort != Effort::Fast && self.target.epsilon > 0.0 => {
+                find_candidates(self, model, choices)?
+            }
+            _ => None,
+        };
+        if candidates.is_none() {
+            return Ok(without);
+        }
+        let with = self.encode_exactly(centre, Help { candidates: candidates.as_ref(), choices })?;
+        Ok(Some(match without {
             Some(without) if !with.uses_network || without.payload.len() <= with.payload.len() => without,
             _ => with,
-        })
+        }))
     }
 
     /// Encodes; where a pixel turns out to be out of reach of every residual, makes it special and starts again.
     ///
     /// What is out of reach depends on the prediction, so another pass may find others; on the grid it does not. So
     /// where many pixels are, or passes have not helped, only the grid is used, and the next pass but one is the last.
-    fn encode_exactly(
-        &mut self,
-        centre: Option<Centre>,
-        candidates: Option<&NetworkCandidates>,
-    ) -> Result<Coded, Error> {
+    fn encode_exactly(&mut self, centre: Option<Centre>, help: Help) -> Result<Coded, Error> {
         let few = self.target.bits.len() / FEW_UNREACHABLE;
         let mut grid_only = false;
         let mut pass = 0;
         loop {
             pass += 1;
-            let candidates = candidates.filter(|_| !grid_only);
-            let rules = self.rules(centre, candidates);
-            let mut encoder = ChunkEncoder::new(self, &rules, candidates);
+            let help = if grid_only { Help::default() } else { help };
+            let rules = self.rules(centre, help.candidates);
+            let mut encoder = ChunkEncoder::new(self, &rules, help);
             encoder.grid_only = grid_only;
             for frame in 0..self.n_frames {
                 encoder.encode_frame(frame)?;
@@ -216,11 +244,22 @@ impl Sample {
     }
 }
 
+/// What is tried on a frame.
+#[derive(Clone, Copy)]
+enum Trial {
+    /// One method on all patches.
+    All(Method),
+    /// On each patch what was chosen without a network.
+    AsChosen,
+    /// The network where it is a candidate.
+    Network,
+}
+
 /// State while the frames of a chunk are encoded in order.
 struct ChunkEncoder<'a> {
     chunk: &'a Chunk<'a>,
     rules: &'a PayloadRules,
-    candidates: Option<&'a NetworkCandidates>,
+    help: Help<'a>,
     planner: Option<FramePlanner<'a>>,
     frame_coder: FrameCoder,
     atoms: AtomCoder,
@@ -234,18 +273,22 @@ struct ChunkEncoder<'a> {
     favourite: Method,
     unreachable: Vec<usize>,
     uses_network: bool,
+    choices: Choices,
     /// Of the methods that predict, only the grid is tried.
     grid_only: bool,
 }
 
 impl<'a> ChunkEncoder<'a> {
-    fn new(chunk: &'a Chunk<'a>, rules: &'a PayloadRules, candidates: Option<&'a NetworkCandidates>) -> Self {
-        let network = candidates.zip(chunk.model);
+    fn new(chunk: &'a Chunk<'a>, rules: &'a PayloadRules, help: Help<'a>) -> Self {
+        let network = help.candidates.zip(chunk.model);
+        let grid = rules.frames.grid;
+        // Patches may differ between the two ways to encode.
+        let choices = help.choices.filter(|choices| choices.grid == grid);
         Self {
             chunk,
             rules,
-            candidates,
-            planner: candidates.map(|_| FramePlanner::new(rules, chunk.model, chunk.backend)),
+            help: Help { choices, ..help },
+            planner: help.candidates.map(|_| FramePlanner::new(rules, chunk.model, chunk.backend)),
             frame_coder: FrameCoder::new(rules.frames.clone()),
             atoms: AtomCoder::new(network.map(|(candidates, model)| atom_rules(&candidates.rules, model))),
             header_body: RangeEncoder::new(),
@@ -256,6 +299,7 @@ impl<'a> ChunkEncoder<'a> {
             favourite: Method::Grid,
             unreachable: Vec::new(),
             uses_network: false,
+            choices: Choices { grid, methods: Vec::new(), costs: Vec::new() },
             grid_only: false,
         }
     }
@@ -264,11 +308,12 @@ impl<'a> ChunkEncoder<'a> {
         Coded {
             payload: self.rules.write(&self.header_body.finish(), &self.pixel_body.finish()),
             uses_network: self.uses_network,
+            choices: self.choices,
         }
     }
 
     fn encode_frame(&mut self, frame: usize) -> Result<(), Error> {
-        if let (Some(planner), Some(candidates)) = (&mut self.planner, self.candidates) {
+        if let (Some(planner), Some(candidates)) = (&mut self.planner, self.help.candidates) {
             self.given.copy_from_slice(planner.given(&candidates.headers, frame)?);
         }
         let headers = self.choose(frame);
@@ -341,13 +386,29 @@ impl<'a> ChunkEncoder<'a> {
         }
     }
 
-    /// Methods to try on this frame, each on all patches at once.
-    fn trials(&self, frame: usize) -> Vec<Method> {
+    /// What to try on this frame.
+    fn trials(&self, frame: usize) -> Vec<Trial> {
         if self.chunk.latents_only {
-            return vec![Method::Lossless, Method::Network];
+            return vec![Trial::All(Method::Lossless), Trial::Network];
         }
+        let n_patches = self.rules.frames.grid.n_patches();
+        let patches = frame * n_patches..(frame + 1) * n_patches;
+        let is_network = |header: &PatchHeader| header.method() == Method::Network;
+        let has_network =
+            self.help.candidates.is_some_and(|candidates| candidates.headers[patches].iter().any(is_network));
+        let mut trials = match self.help.choices {
+            Some(_) => vec![Trial::AsChosen],
+            None => self.pixel_trials(frame).into_iter().map(Trial::All).collect(),
+        };
+        if has_network {
+            trials.push(Trial::Network);
+        }
+        trials
+    }
+
+    fn pixel_trials(&self, frame: usize) -> Vec<Method> {
         let exact = self.chunk.target.epsilon == 0.0;
-        let mut trials = if exact || self.grid_only {
+        if exact || self.grid_only {
             vec![Method::Grid]
         } else if self.chunk.effort != Effort::Best
             && self.settled_for >= SETTLED_AFTER
@@ -356,26 +417,22 @@ impl<'a> ChunkEncoder<'a> {
             vec![self.favourite]
         } else {
             vec![Method::Grid, Method::Aligned]
-        };
-        if self.candidates.is_some() {
-            trials.push(Method::Network);
-        }
-        trials
-    }
-
-    fn trial_header(&self, frame: usize, patch: usize, trial: Method) -> PatchHeader {
-        let n_patches = self.rules.frames.grid.n_patches();
-        match (trial, self.candidates) {
-            (Method::Network, Some(candidates)) => match &candidates.headers[frame * n_patches + patch] {
-                PatchHeader::Network(network) => PatchHeader::Network(network.clone()),
-                _ => PatchHeader::Pixels(self.fallback()),
-            },
-            _ => PatchHeader::Pixels(trial),
         }
     }
 
-    fn fallback(&self) -> Method {
-        if self.chunk.latents_only { Method::Lossless } else { self.favourite }
+    fn trial_header(&self, frame: usize, patch: usize, trial: Trial) -> PatchHeader {
+        let index = frame * self.rules.frames.grid.n_patches() + patch;
+        if let (Trial::Network, Some(candidates)) = (trial, self.help.candidates)
+            && let PatchHeader::Network(network) = &candidates.headers[index]
+        {
+            return PatchHeader::Network(network.clone());
+        }
+        PatchHeader::Pixels(match (trial, self.help.choices) {
+            (Trial::All(method), _) => method,
+            (_, Some(choices)) => choices.methods[index],
+            _ if self.chunk.latents_only => Method::Lossless,
+            _ => self.favourite,
+        })
     }
 
     /// The header of a patch whose pixels are all reached by one position on the grid.
@@ -440,14 +497,16 @@ impl<'a> ChunkEncoder<'a> {
         }
     }
 
-    /// Codes the pixels for good.
+    /// Codes the pixels for good, and notes what they cost.
     fn write(&mut self, frame: usize, headers: &[PatchHeader]) {
         let target = self.chunk.target.frame(self.chunk.pixels(frame));
         let methods: Vec<Method> = headers.iter().map(PatchHeader::method).collect();
         let plan = FramePlan { methods: &methods, given: &self.given };
-        self.frame_coder.mark();
-        self.frame_coder.code_frame(&mut self.pixel_body, &plan, Some(&target), None);
+        let mut costs = vec![0; methods.len()];
+        self.frame_coder.code_frame(&mut self.pixel_body, &plan, Some(&target), Some(&mut costs));
         self.frame_coder.end_frame();
+        self.choices.methods.extend(methods);
+        self.choices.costs.extend(costs);
         let first = self.chunk.pixels(frame).start;
         self.unreachable.extend(self.frame_coder.unreachable.drain(..).map(|i| first + i));
     }

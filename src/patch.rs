@@ -6,7 +6,7 @@ use crate::array::PatchShape;
 pub(crate) const BLOCK: usize = 8;
 
 /// Patches of a frame, in raster order; those at the right and lower edge may be cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PatchGrid {
     pub(crate) rows: usize,
     pub(crate) cols: usize,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::domain::round_shift;
-use crate::encode::Chunk;
+use crate::encode::{Choices, Chunk};
 use crate::error::Error;
+use crate::options::Effort;
 use crate::patch::PatchGrid;
 use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
 use crate::stream::payload::{NetworkRules, patch_is_allowed};
@@ -49,24 +50,47 @@ const DEAD_ZONE: f32 = 0.6;
 /// Patches darker than 2⁻²⁴ of the brightest have nothing that a bound would not swallow.
 const DARKEST_SCALE: i32 = -24 * 8;
 
+/// A patch is promising where the network takes at most so many times the bits that the patch costs without one, before
+/// settings are chosen; and a candidate where it is at most the second factor after that.
+const PROMISING: f64 = 1.4;
+const LIKELY: f64 = 1.15;
+
 /// Patches that are run through the network together.
 const BATCH: usize = 64;
 
-/// Finds the candidates; `None` if the model's patches do not suit the frames or nothing in them has a scale.
-pub(crate) fn find_candidates(chunk: &Chunk, model: &Arc<Model>) -> Result<Option<NetworkCandidates>, Error> {
+/// Finds the candidates; `None` if the model's patches do not suit the frames, nothing in them has a scale, or nowhere
+/// does the network come near to what patches cost without one.
+pub(crate) fn find_candidates(
+    chunk: &Chunk,
+    model: &Arc<Model>,
+    without: Option<&Choices>,
+) -> Result<Option<NetworkCandidates>, Error> {
     let patch = model.patch();
     if !patch_is_allowed(patch, chunk.rows, chunk.cols) {
         return Ok(None);
     }
-    let Some(search) = Search::new(chunk, model) else { return Ok(None) };
-    let (settings, costs) = search.choose_settings()?;
-    let headers = search.all_headers(&settings, &costs)?;
+    let Some(search) = Search::new(chunk, model, without) else { return Ok(None) };
+    let start = search.first_settings();
+    let everywhere: Vec<usize> = (0..search.patches.len()).collect();
+    let promising = search.promising(&start, &everywhere)?;
+    if promising.is_empty() {
+        return Ok(None);
+    }
+    let (settings, costs) = search.choose_settings(start, &spread(&promising, SAMPLES))?;
+    let headers = search.all_headers(&settings, &costs, &promising)?;
     Ok(Some(NetworkCandidates { rules: settings.rules, headers }))
+}
+
+/// At most so many of some numbers, evenly spread.
+fn spread(numbers: &[usize], most: usize) -> Vec<usize> {
+    let n = most.min(numbers.len());
+    (0..n).map(|i| numbers[(2 * i + 1) * numbers.len() / (2 * n)]).collect()
 }
 
 /// The patches of a chunk as the network sees them.
 struct Search<'a> {
     chunk: &'a Chunk<'a>,
+    without: Option<&'a Choices>,
     model: &'a Arc<Model>,
     grid: PatchGrid,
     base: NetworkRules,
@@ -114,7 +138,7 @@ struct Guess {
 }
 
 impl<'a> Search<'a> {
-    fn new(chunk: &'a Chunk<'a>, model: &'a Arc<Model>) -> Option<Self> {
+    fn new(chunk: &'a Chunk<'a>, model: &'a Arc<Model>, without: Option<&'a Choices>) -> Option<Self> {
         let grid = PatchGrid { rows: chunk.rows, cols: chunk.cols, patch: model.patch() };
         let target = &chunk.target;
         let brightest = target.lowest.abs().max(target.highest.abs()) as f64;
@@ -139,6 +163,7 @@ impl<'a> Search<'a> {
         let relative_bound = target.domain.step_positions() as f64 / 2.0 / brightest;
         let mut search = Self {
             chunk,
+            without,
             model,
             grid,
             base,
@@ -195,13 +220,12 @@ impl<'a> Search<'a> {
         latents.zip(coordinates).map(refine).collect()
     }
 
-    /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
-    /// residuals there.
-    fn choose_settings(&self) -> Result<(Settings, ResidualCosts), Error> {
+    /// Where the search for settings begins.
+    fn first_settings(&self) -> Settings {
         let steps_at = |bounds: f64, parts: f64| {
             (-(bounds * self.relative_bound).log2() * parts).round().clamp(-127.0, 127.0) as i8
         };
-        let mut settings = Settings {
+        Settings {
             rules: NetworkRules {
                 latent_step_log2: steps_at(LATENT_STEP_BOUNDS, 1.0),
                 linear_step_quarters: steps_at(LINEAR_STEP_BOUNDS, 4.0),
@@ -209,34 +233,70 @@ impl<'a> Search<'a> {
             },
             least_gain: LEAST_GAIN,
             refined: true,
-        };
-        let n_samples = SAMPLES.min(self.patches.len());
-        let samples: Vec<usize> =
-            (0..n_samples).map(|i| (2 * i + 1) * self.patches.len() / (2 * n_samples)).collect();
+        }
+    }
+
+    /// Those of some patches for which the network may be worth its bits; all where nothing is known of their costs, or
+    /// no effort is to be spared.
+    fn promising(&self, settings: &Settings, nth: &[usize]) -> Result<Vec<usize>, Error> {
+        if self.bits_without(0).is_none() || self.chunk.effort == Effort::Best {
+            return Ok(nth.to_vec());
+        }
+        let samples = spread(nth, SAMPLES);
+        let begun = self.begin(settings, &samples)?;
+        let costs = self.costs_of(self.guess(settings, &samples, &begun, Some(0))?.iter());
+        let mut promising = Vec::new();
+        for batch in nth.chunks(BATCH) {
+            let guesses = self.guess(settings, batch, &self.begin(settings, batch)?, Some(0))?;
+            let with_guesses = batch.iter().zip(&guesses);
+            let may_pay =
+                |(nth, guess): &(&usize, &Guess)| self.is_within(PROMISING, **nth, self.bits(guess, &costs));
+            promising.extend(with_guesses.filter(may_pay).map(|(nth, _)| *nth));
+        }
+        Ok(promising)
+    }
+
+    fn bits_without(&self, nth: usize) -> Option<f64> {
+        self.without.and_then(|without| without.bits(self.grid, self.patches[nth]))
+    }
+
+    /// Whether a patch takes at most so many times the bits that it costs without the network, as far as that is known.
+    fn is_within(&self, factor: f64, nth: usize, bits: f64) -> bool {
+        let is_spared = self.chunk.effort != Effort::Best;
+        self.bits_without(nth).filter(|_| is_spared).is_none_or(|without| bits <= factor * without)
+    }
+
+    /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
+    /// residuals there.
+    fn choose_settings(
+        &self,
+        mut settings: Settings,
+        samples: &[usize],
+    ) -> Result<(Settings, ResidualCosts), Error> {
         if self.chunk.latents_only {
             settings.rules.latent_step_log2 = self.model.spec().none_step_log2 as i8;
             settings.least_gain = 0.0;
             let own = Settings { refined: false, ..settings };
-            if self.squared_error(&own, &samples)? < self.squared_error(&settings, &samples)? {
+            if self.squared_error(&own, samples)? < self.squared_error(&settings, samples)? {
                 settings = own;
             }
             return Ok((settings, SymbolCounts::new().costs()));
         }
-        let linear = self.begin_without_latents(&samples)?;
-        let (mut best, mut costs) = self.sample_cost(&settings, &samples, &linear)?;
+        let linear = self.begin_without_latents(samples)?;
+        let (mut best, mut costs) = self.sample_cost(&settings, samples, &linear)?;
         let own = Settings { refined: false, ..settings };
-        let (own_best, own_costs) = self.sample_cost(&own, &samples, &linear)?;
+        let (own_best, own_costs) = self.sample_cost(&own, samples, &linear)?;
         if own_best < best {
             (best, costs, settings) = (own_best, own_costs, own);
         }
         // One patch does not say enough to search far.
-        let reach: i8 = if n_samples < SAMPLES { 1 } else { 3 };
+        let reach: i8 = if samples.len() < SAMPLES { 1 } else { 3 };
         for change in [Settings::change_linear_step, Settings::change_latent_step, Settings::change_gain] {
             for direction in [-1, 1] {
                 for _ in 0..reach {
                     let mut next = settings;
                     change(&mut next, direction);
-                    let (next_best, next_costs) = self.sample_cost(&next, &samples, &linear)?;
+                    let (next_best, next_costs) = self.sample_cost(&next, samples, &linear)?;
                     if next_best >= best {
                         break;
                     }
@@ -297,11 +357,15 @@ impl<'a> Search<'a> {
         guess.header_bits + costs.of(&self.residual_patch(guess))
     }
 
-    /// The cheapest candidate of each patch of the chunk.
-    fn all_headers(&self, settings: &Settings, costs: &ResidualCosts) -> Result<Vec<PatchHeader>, Error> {
+    /// The cheapest candidate of each of some patches, for all patches of the chunk.
+    fn all_headers(
+        &self,
+        settings: &Settings,
+        costs: &ResidualCosts,
+        nth: &[usize],
+    ) -> Result<Vec<PatchHeader>, Error> {
         let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
         let mut headers = vec![unused; self.scales.len()];
-        let nth: Vec<usize> = (0..self.patches.len()).collect();
         for batch in nth.chunks(BATCH) {
             let mut best: Vec<Option<(f64, NetworkPatch)>> = batch.iter().map(|_| None).collect();
             let latents = self.begin(settings, batch)?;
@@ -322,7 +386,7 @@ impl<'a> Search<'a> {
                 }
             }
             for (&nth, best) in batch.iter().zip(best) {
-                if let Some((_, patch)) = best {
+                if let Some((_, patch)) = best.filter(|(bits, _)| self.is_within(LIKELY, nth, *bits)) {
                     headers[self.patches[nth]] = PatchHeader::Network(Box::new(patch));
                 }
             }

@@ -26,7 +26,7 @@ pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
     weights: Vec<[i32; N_PLUS_1]>,
     n_decisions: u32,
     learning_shift: u32,
-    journal: Option<Journal<N_PLUS_1>>,
+    journal: Journal<N_PLUS_1>,
 }
 
 /// Sizes and constants of a mixer.
@@ -54,7 +54,10 @@ pub(crate) struct Decision<'a, const N: usize> {
 
 /// What was overwritten since a mark, newest last; where that becomes more than the tables themselves, as in frames of
 /// many pixels, the tables as they were.
+#[derive(Default)]
 struct Journal<const N_PLUS_1: usize> {
+    /// Between a mark and its undoing.
+    is_open: bool,
     slots: Vec<(u32, u32)>,
     weights: Vec<(u32, [i32; N_PLUS_1])>,
     marked: Option<(Vec<u32>, Vec<[i32; N_PLUS_1]>)>,
@@ -101,14 +104,14 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
             weights: vec![initial; (n_sets * n_decisions) as usize],
             n_decisions,
             learning_shift,
-            journal: None,
+            journal: Journal::default(),
         }
     }
 
     /// From here on everything can be taken back.
     pub(crate) fn mark(&mut self) {
-        let new = || Journal { slots: Vec::new(), weights: Vec::new(), marked: None };
-        let journal = self.journal.get_or_insert_with(new);
+        let journal = &mut self.journal;
+        journal.is_open = true;
         journal.slots.clear();
         journal.weights.clear();
         journal.marked = None;
@@ -116,9 +119,8 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
 
     /// Takes back everything since the last mark.
     pub(crate) fn undo(&mut self) {
-        if let Some(journal) = &mut self.journal {
-            journal.take_back(&mut self.slots, &mut self.weights);
-        }
+        self.journal.take_back(&mut self.slots, &mut self.weights);
+        self.journal.is_open = false;
     }
 
     /// Codes the bit of a decision.
@@ -126,9 +128,8 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
     pub(crate) fn code<C: BitCoder>(&mut self, coder: &mut C, decision: &Decision<N>, bit: bool) -> bool {
         let begun = |word: u32| if word == 0 { decision.prior } else { AdaptiveBit::from_word(word) };
         let set = (decision.set * self.n_decisions + decision.number) as usize;
-        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.slots.len() >= self.slots.len())
-        {
-            journal.keep_tables(&self.slots, &self.weights);
+        if self.journal.slots.len() >= self.slots.len() {
+            self.journal.keep_tables(&self.slots, &self.weights);
         }
         let mut logits = [BIAS; N_PLUS_1];
         let mut indices = [0u32; N];
@@ -144,7 +145,8 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         }
         let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
         let bit = coder.code(bit, p1);
-        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.marked.is_none()) {
+        let journal = &mut self.journal;
+        if journal.is_open && journal.marked.is_none() {
             journal.slots.extend(indices.iter().map(|&index| (index, self.slots[index as usize])));
             journal.weights.push((set as u32, *weights));
         }
