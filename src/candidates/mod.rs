@@ -129,6 +129,12 @@ struct Begun {
     coefs: Vec<f32>,
 }
 
+/// The samples without latents, and their guesses: of all settings only the linear step matters to these.
+struct LinearOnly {
+    begun: Begun,
+    made: Option<(i8, Vec<Guess>)>,
+}
+
 /// A candidate for one patch: its atoms, what they leave of the patch in steps (empty where the scale does not suit),
 /// and the bits of its header before anything adapts.
 struct Guess {
@@ -282,10 +288,10 @@ impl<'a> Search<'a> {
             }
             return Ok((settings, SymbolCounts::new().costs()));
         }
-        let linear = self.begin_without_latents(samples)?;
-        let (mut best, mut costs) = self.sample_cost(&settings, samples, &linear)?;
+        let mut linear = LinearOnly { begun: self.begin_without_latents(samples)?, made: None };
+        let (mut best, mut costs) = self.sample_cost(&settings, samples, &mut linear)?;
         let own = Settings { refined: false, ..settings };
-        let (own_best, own_costs) = self.sample_cost(&own, samples, &linear)?;
+        let (own_best, own_costs) = self.sample_cost(&own, samples, &mut linear)?;
         if own_best < best {
             (best, costs, settings) = (own_best, own_costs, own);
         }
@@ -296,7 +302,7 @@ impl<'a> Search<'a> {
                 for _ in 0..reach {
                     let mut next = settings;
                     change(&mut next, direction);
-                    let (next_best, next_costs) = self.sample_cost(&next, samples, &linear)?;
+                    let (next_best, next_costs) = self.sample_cost(&next, samples, &mut linear)?;
                     if next_best >= best {
                         break;
                     }
@@ -313,19 +319,23 @@ impl<'a> Search<'a> {
         Ok(left.iter().map(|&error| f64::from(error).powi(2)).sum())
     }
 
-    /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them. `linear`: the
-    /// patches without latents, whatever the settings.
+    /// Bits of some patches, each with its cheapest kinds of atoms, under costs that are fitted to them.
     fn sample_cost(
         &self,
         settings: &Settings,
         samples: &[usize],
-        linear: &Begun,
+        linear: &mut LinearOnly,
     ) -> Result<(f64, ResidualCosts), Error> {
         let latents = self.begin(settings, samples)?;
+        let step = settings.rules.linear_step_quarters;
+        let without_latents = match linear.made.take() {
+            Some((made_with, guesses)) if made_with == step => guesses,
+            _ => self.guess(settings, samples, &linear.begun, Some(0))?,
+        };
         let guesses = [
             self.guess(settings, samples, &latents, Some(0))?,
             self.guess(settings, samples, &latents, None)?,
-            self.guess(settings, samples, linear, Some(0))?,
+            without_latents,
         ];
         let mut costs = self.costs_of(guesses[0].iter());
         let mut total = f64::INFINITY;
@@ -340,6 +350,8 @@ impl<'a> Search<'a> {
             costs = self.costs_of(cheapest.iter().copied());
             total = cheapest.iter().map(|guess| self.bits(guess, &costs)).sum();
         }
+        let [.., without_latents] = guesses;
+        linear.made = Some((step, without_latents));
         Ok((total, costs))
     }
 
