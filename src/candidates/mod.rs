@@ -51,9 +51,12 @@ const DEAD_ZONE: f32 = 0.6;
 const DARKEST_SCALE: i32 = -24 * 8;
 
 /// A patch is promising where the network takes at most so many times the bits that the patch costs without one, before
-/// settings are chosen; and a candidate where it is at most the second factor after that.
-const PROMISING: f64 = 1.4;
-const LIKELY: f64 = 1.15;
+/// settings are chosen.
+const PROMISING: f64 = 2.0;
+
+/// What a residual takes where few are not 0, all in all. Costs that are fitted to patches with hardly any are far above
+/// that.
+const RESIDUAL_BITS: f64 = 8.0;
 
 /// Patches that are run through the network together.
 const BATCH: usize = 64;
@@ -254,22 +257,17 @@ impl<'a> Search<'a> {
         let mut promising = Vec::new();
         for batch in nth.chunks(BATCH) {
             let guesses = self.guess(settings, batch, &self.begin(settings, batch)?, Some(0))?;
-            let with_guesses = batch.iter().zip(&guesses);
-            let may_pay =
-                |(nth, guess): &(&usize, &Guess)| self.is_within(PROMISING, **nth, self.bits(guess, &costs));
-            promising.extend(with_guesses.filter(may_pay).map(|(nth, _)| *nth));
+            promising.extend(batch.iter().zip(&guesses).filter_map(|(&nth, guess)| {
+                let n_nonzero = guess.residuals.iter().filter(|residual| **residual != 0).count();
+                let bits = self.bits(guess, &costs).min(guess.header_bits + RESIDUAL_BITS * n_nonzero as f64);
+                self.bits_without(nth).is_none_or(|without| bits <= PROMISING * without).then_some(nth)
+            }));
         }
         Ok(promising)
     }
 
     fn bits_without(&self, nth: usize) -> Option<f64> {
         self.without.and_then(|without| without.bits(self.grid, self.patches[nth]))
-    }
-
-    /// Whether a patch takes at most so many times the bits that it costs without the network, as far as that is known.
-    fn is_within(&self, factor: f64, nth: usize, bits: f64) -> bool {
-        let is_spared = self.chunk.effort != Effort::Best;
-        self.bits_without(nth).filter(|_| is_spared).is_none_or(|without| bits <= factor * without)
     }
 
     /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
@@ -398,7 +396,7 @@ impl<'a> Search<'a> {
                 }
             }
             for (&nth, best) in batch.iter().zip(best) {
-                if let Some((_, patch)) = best.filter(|(bits, _)| self.is_within(LIKELY, nth, *bits)) {
+                if let Some((_, patch)) = best {
                     headers[self.patches[nth]] = PatchHeader::Network(Box::new(patch));
                 }
             }
