@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each lever of a training gives: one change at a time, the same steps, coded bytes of frames of another seed.
 
-    benches/levers.py                 all levers (about a quarter of an hour on one core)
+    benches/levers.py                 all levers (about 40 minutes on one core)
     benches/levers.py --steps 500     the same, sooner and less telling
 
 The start is the paper's objective with a limit on nonzero latents. Every line is a command, `sae train` with the flags
@@ -32,6 +32,7 @@ LEVERS = (
     ("twice the hidden units", "--hidden 1024"),
     ("mirror images", "--mirror"),
     ("512 basis rows", "--basis-rows 512"),
+    ("the same in 16 bits", "--basis-rows 512 --wide-rows 512"),
     ("rate as loss", "--rate-scale 1e-3"),
     ("refined codes", "--refine 0.4"),
     ("codes of various lengths", "--active 24 --active-least 6"),
