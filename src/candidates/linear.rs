@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use crate::atoms::linear_dead_zone;
+use crate::options::Effort;
 use crate::sae::{PatchCode, Transform};
 
 use super::{Begun, Search};
 
 /// Times that linear coefficients are changed for the sake of pixels beyond the bound; and after how many without
 /// success that ends.
-const MOST_PULLS: usize = 8;
-const LEAST_PULLS: usize = 2;
+const PULLS: (usize, usize) = (20, 7);
+const PULLS_AT_BEST: (usize, usize) = (60, 15);
 
 /// How far a coefficient may be changed for that, in steps.
 const LONGEST_PULL: f32 = 0.45;
@@ -18,67 +19,85 @@ const LONGEST_PULL: f32 = 0.45;
 /// Share of the bound beyond which errors pull.
 const PULLING_SHARE: f32 = 0.9;
 
+/// A patch whose coefficients are being changed.
+struct Pulled {
+    /// Among those that are worked on together.
+    place: usize,
+    code: PatchCode,
+    /// K, in real units.
+    wanted: Vec<f32>,
+    /// Pixels beyond the bound, at best; and how often in a row it has not become better.
+    fewest: usize,
+    n_vain: usize,
+}
+
 impl Search<'_> {
     /// Gives patches the linear atoms that make up for what their latents leave.
     ///
     /// Coefficients are rounded; then, time and again, what is beyond the bound is projected and added to them before
     /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
-    /// pixel is left beyond the bound or it does not get better.
+    /// pixel is left beyond the bound or it does not get better: projections onto the set of what the bound allows and
+    /// onto that of what the basis can say, in turn.
     pub(super) fn add_linear(&self, nth: &[usize], begun: &Begun, codes: &mut [PatchCode]) {
         let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
-        self.round_linear(&begun.coefs, codes);
-        let mut rounded = codes.to_vec();
-        let mut wanted = begun.coefs.clone();
-        let mut fewest = vec![usize::MAX; nth.len()];
+        let (most_pulls, vain_pulls) = if self.chunk.effort == Effort::Best { PULLS_AT_BEST } else { PULLS };
         let limits = self.limits(nth);
-        for pull in 0.. {
-            let levels = self.linear_values(&rounded);
-            let mut beyond = self.model.less_linear(self.chunk.backend, &begun.left, &levels);
-            let mut is_better = false;
-            for (i, (left, limits)) in
-                beyond.chunks_exact_mut(n_values).zip(limits.chunks_exact(n_values)).enumerate()
-            {
-                let n_beyond = keep_excess(left, limits);
-                if n_beyond < fewest[i] {
-                    (fewest[i], codes[i].linear) = (n_beyond, rounded[i].linear.clone());
-                    is_better = true;
+        let mut open: Vec<Pulled> = (0..nth.len())
+            .map(|place| Pulled {
+                place,
+                code: PatchCode { linear: Vec::new(), ..codes[place].clone() },
+                wanted: begun.coefs[place * n_linear..][..n_linear].to_vec(),
+                fewest: usize::MAX,
+                n_vain: 0,
+            })
+            .collect();
+        for _ in 0..=most_pulls {
+            open.iter_mut().for_each(|patch| self.round_linear(patch));
+            let rows: Vec<f32> = open
+                .iter()
+                .flat_map(|patch| &begun.left[patch.place * n_values..][..n_values])
+                .copied()
+                .collect();
+            let mut beyond = self.model.less_linear(self.chunk.backend, &rows, &self.linear_values(&open));
+            for (patch, left) in open.iter_mut().zip(beyond.chunks_exact_mut(n_values)) {
+                let n_beyond = keep_excess(left, &limits[patch.place * n_values..][..n_values]);
+                patch.n_vain += 1;
+                if n_beyond < patch.fewest {
+                    (patch.fewest, patch.n_vain) = (n_beyond, 0);
+                    codes[patch.place].linear.clone_from(&patch.code.linear);
                 }
             }
-            let is_stuck = !is_better && pull > LEAST_PULLS;
-            if pull == MOST_PULLS || is_stuck || fewest.iter().all(|&n| n == 0) {
-                return;
-            }
-            let change = self.model.project(self.chunk.backend, &beyond);
-            for (i, code) in rounded.iter().enumerate() {
-                let reach = LONGEST_PULL * (-f32::from(code.linear_step_quarters) / 4.0).exp2();
-                let row = i * n_linear..(i + 1) * n_linear;
-                for ((wanted, change), coef) in
-                    wanted[row.clone()].iter_mut().zip(&change[row.clone()]).zip(&begun.coefs[row])
-                {
+            let is_open = |patch: &Pulled| patch.fewest > 0 && patch.n_vain < vain_pulls;
+            let mut rows = beyond.chunks_exact(n_values);
+            let kept = open.iter().zip(&mut rows).filter(|(patch, _)| is_open(patch));
+            let beyond: Vec<f32> = kept.flat_map(|(_, row)| row).copied().collect();
+            open.retain(is_open);
+            let changes = self.model.project(self.chunk.backend, &beyond);
+            for (patch, change) in open.iter_mut().zip(changes.chunks_exact(n_linear)) {
+                let reach = LONGEST_PULL * (-f32::from(patch.code.linear_step_quarters) / 4.0).exp2();
+                let coefs = &begun.coefs[patch.place * n_linear..][..n_linear];
+                for ((wanted, change), coef) in patch.wanted.iter_mut().zip(change).zip(coefs) {
                     *wanted = (*wanted + change).clamp(coef - reach, coef + reach);
                 }
             }
-            self.round_linear(&wanted, &mut rounded);
         }
     }
 
-    /// Rounds coefficients to levels.
-    fn round_linear(&self, coefs: &[f32], codes: &mut [PatchCode]) {
-        for (code, row) in codes.iter_mut().zip(coefs.chunks_exact(self.model.n_linear())) {
-            let has_latents = !code.latents.is_empty();
-            let priors = self.model.priors();
-            let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
-            let step = code.linear_step_quarters;
-            let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
-            code.linear = self.model.quantize_linear(row, step, dead_zone);
-        }
+    /// Rounds the wanted coefficients of a patch to levels.
+    fn round_linear(&self, patch: &mut Pulled) {
+        let priors = self.model.priors();
+        let has_latents = !patch.code.latents.is_empty();
+        let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
+        let step = patch.code.linear_step_quarters;
+        let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
+        patch.code.linear = self.model.quantize_linear(&patch.wanted, step, dead_zone);
     }
 
     /// K values for each patch: its levels in real units.
-    fn linear_values(&self, codes: &[PatchCode]) -> Vec<f32> {
+    fn linear_values(&self, patches: &[Pulled]) -> Vec<f32> {
         let n_linear = self.model.n_linear();
-        let mut values = vec![0.0; codes.len() * n_linear];
-        for (code, values) in codes.iter().zip(values.chunks_exact_mut(n_linear)) {
+        let mut values = vec![0.0; patches.len() * n_linear];
+        for (Pulled { code, .. }, values) in patches.iter().zip(values.chunks_exact_mut(n_linear)) {
             let step = (-f32::from(code.linear_step_quarters) / 4.0).exp2();
             code.linear.iter().for_each(|&(atom, level)| values[atom as usize] = level as f32 * step);
         }

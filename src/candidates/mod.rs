@@ -37,7 +37,7 @@ const LINEAR_STEP_BOUNDS: f64 = 4.0;
 /// Quarters of an octave by which the search changes the linear step of a chunk, and those by which that of a patch may
 /// differ from it.
 const LINEAR_QUARTERS: i8 = 2;
-const LINEAR_CHANGES: [i32; 2] = [-1, 1];
+const LINEAR_CHANGES: [i32; 4] = [-2, -1, 1, 2];
 
 /// A latent is worth its bits if it lowers the squared error by this many squares of the linear step: the start, and
 /// the factor between what is tried. The fourteen bits or so of a latent buy 1.6 where linear atoms take them.
