@@ -172,17 +172,25 @@ fn linear_size(scale: i8, step_quarters: i32) -> Option<i32> {
     (size >= *SIZES.start()).then(|| size.min(*SIZES.end()))
 }
 
+/// ln 2 / 12: at high rates a bit buys 2·ln 2·Δ²/12 of squared error, and a level that is lower by one than the nearest
+/// to a coefficient of x steps above it costs (2x − 1)·Δ².
+const HALF_SLOPE: f32 = 0.057_762;
+
 /// Dead zone, in steps, of a linear atom: a level is worth its bits only if it lowers the squared error by more than
-/// they would elsewhere. At high rates a bit buys 2·ln 2·Δ²/12 of squared error; a level of 1 for a coefficient of x
-/// steps lowers it by (2x − 1)·Δ². Infinite where no level is coded.
+/// they would elsewhere. Infinite where no level is coded.
 pub(crate) fn linear_dead_zone(scale: i8, step_quarters: i32) -> f32 {
-    /// ln 2 / 12.
-    const HALF_SLOPE: f32 = 0.057_762;
     let Some(size) = linear_size(scale, step_quarters) else { return f32::INFINITY };
     let nonzero = f32::from(NONZERO[(size - SIZES.start()) as usize]) / 65536.0;
     // The sign takes a bit, and so does about the first decision on the magnitude.
     let bits = 2.0 + ((1.0 - nonzero) / nonzero).log2();
     (0.5 + HALF_SLOPE * bits).max(0.5)
+}
+
+/// How much beyond the middle between two levels, in steps, a coefficient must be for the upper one, for the same reason:
+/// levels of a Laplacian atom take 1.44·√2·Δ/σ bits more each.
+pub(crate) fn linear_reluctance(scale: i8, step_quarters: i32) -> f32 {
+    let deviation = (f32::from(scale) + step_quarters as f32) / 4.0;
+    (HALF_SLOPE * 2.04 * (-deviation).exp2()).min(0.25)
 }
 
 /// A level over its expected size, in 1/16; sizes below a fifth of a step count as that.

@@ -12,7 +12,7 @@ use crate::sae::{PatchCode, Penalty, Priors};
 mod linear;
 
 use linear::LinearCoder;
-pub(crate) use linear::linear_dead_zone;
+pub(crate) use linear::{linear_dead_zone, linear_reluctance};
 
 /// A network patch: its scale, which kinds of atoms it has, and their levels.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::atoms::linear_dead_zone;
+use crate::atoms::{linear_dead_zone, linear_reluctance};
 use crate::options::Effort;
 use crate::sae::{PatchCode, Transform};
 
@@ -88,9 +88,14 @@ impl Search<'_> {
         let priors = self.model.priors();
         let has_latents = !patch.code.latents.is_empty();
         let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
-        let step = patch.code.linear_step_quarters;
-        let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step.into());
-        patch.code.linear = self.model.quantize_linear(&patch.wanted, step, dead_zone);
+        let step_quarters = patch.code.linear_step_quarters;
+        let step = (-f32::from(step_quarters) / 4.0).exp2();
+        let reluctance = |atom: usize| linear_reluctance(sizes[atom], step_quarters.into());
+        let lowered = patch.wanted.iter().enumerate();
+        let lowered: Vec<f32> =
+            lowered.map(|(atom, coef)| coef - coef.signum() * reluctance(atom) * step).collect();
+        let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step_quarters.into()) - reluctance(atom);
+        patch.code.linear = self.model.quantize_linear(&lowered, step_quarters, dead_zone);
     }
 
     /// K values for each patch: its levels in real units.
