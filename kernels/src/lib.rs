@@ -96,10 +96,50 @@ impl Backend for GemmBackend {
     ) {
         assert_eq!(left.len(), rows * depth, "left operand");
         assert_eq!(out.len(), rows * cols, "result");
+        if rows <= MOST_PLAIN_ROWS {
+            return plain_float_product(cols, left, right, right_transposed, out);
+        }
         self.split_rows(rows, left, out, |rows, left, out| {
             gemm((rows, depth, cols), left, right, right_transposed, out);
         });
     }
+}
+
+/// A float product without packing. Factors of 0, of which a patch's levels have many, cost nothing.
+fn plain_float_product(cols: usize, left: &[f32], right: &[f32], right_transposed: bool, out: &mut [f32]) {
+    let n_rows = out.len() / cols.max(1);
+    let depth = left.len() / n_rows.max(1);
+    if depth == 0 {
+        return out.fill(0.0);
+    }
+    for (left, out) in left.chunks_exact(depth).zip(out.chunks_exact_mut(cols)) {
+        if right_transposed {
+            out.iter_mut()
+                .zip(right.chunks_exact(depth))
+                .for_each(|(out, row)| *out = inner_product(left, row));
+            continue;
+        }
+        out.fill(0.0);
+        for (&factor, row) in left.iter().zip(right.chunks_exact(cols)).filter(|(factor, _)| **factor != 0.0)
+        {
+            out.iter_mut().zip(row).for_each(|(out, &value)| *out += factor * value);
+        }
+    }
+}
+
+/// Sixteen running sums, so that the compiler may use vector registers without reordering a sum.
+fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0f32; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 /// An integer product in the float format `F`, which must hold every partial sum.

@@ -131,6 +131,11 @@ impl AtomCoder {
         Self { rules, state, linear: LinearCoder::new(n_linear) }
     }
 
+    /// From here on for other rules of the same model.
+    pub(crate) fn set_rules(&mut self, rules: AtomRules) {
+        self.rules = Some(rules);
+    }
+
     /// What a header would cost, in 1/65536 bit; nothing is learnt from it.
     pub(crate) fn price(
         &mut self,

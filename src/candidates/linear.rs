@@ -3,15 +3,25 @@
 use std::ops::Range;
 
 use crate::atoms::{linear_dead_zone, linear_reluctance};
-use crate::options::Effort;
 use crate::sae::{PatchCode, Transform};
 
 use super::{Begun, Search};
 
-/// Times that linear coefficients are changed for the sake of pixels beyond the bound; and after how many without
-/// success that ends.
-const PULLS: (usize, usize) = (20, 7);
-const PULLS_AT_BEST: (usize, usize) = (60, 15);
+/// How long linear coefficients are changed for the sake of pixels beyond the bound.
+#[derive(Clone, Copy)]
+pub(super) struct Pulls {
+    /// Times at most.
+    most: usize,
+    /// Times in a row that nothing gets better, after which it ends.
+    in_vain: usize,
+}
+
+impl Pulls {
+    /// To compare settings.
+    pub(super) const FEW: Self = Self { most: 3, in_vain: 2 };
+    pub(super) const MANY: Self = Self { most: 20, in_vain: 7 };
+    pub(super) const MOST: Self = Self { most: 60, in_vain: 15 };
+}
 
 /// How far a coefficient may be changed for that, in steps.
 const LONGEST_PULL: f32 = 0.45;
@@ -38,9 +48,8 @@ impl Search<'_> {
     /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
     /// pixel is left beyond the bound or it does not get better: projections onto the set of what the bound allows and
     /// onto that of what the basis can say, in turn.
-    pub(super) fn add_linear(&self, nth: &[usize], begun: &Begun, codes: &mut [PatchCode]) {
+    pub(super) fn add_linear(&self, nth: &[usize], begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) {
         let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
-        let (most_pulls, vain_pulls) = if self.chunk.effort == Effort::Best { PULLS_AT_BEST } else { PULLS };
         let limits = self.limits(nth);
         let mut open: Vec<Pulled> = (0..nth.len())
             .map(|place| Pulled {
@@ -51,7 +60,7 @@ impl Search<'_> {
                 n_vain: 0,
             })
             .collect();
-        for _ in 0..=most_pulls {
+        for _ in 0..=pulls.most {
             open.iter_mut().for_each(|patch| self.round_linear(patch));
             let rows: Vec<f32> = open
                 .iter()
@@ -67,7 +76,7 @@ impl Search<'_> {
                     codes[patch.place].linear.clone_from(&patch.code.linear);
                 }
             }
-            let is_open = |patch: &Pulled| patch.fewest > 0 && patch.n_vain < vain_pulls;
+            let is_open = |patch: &Pulled| patch.fewest > 0 && patch.n_vain < pulls.in_vain;
             let mut rows = beyond.chunks_exact(n_values);
             let kept = open.iter().zip(&mut rows).filter(|(patch, _)| is_open(patch));
             let beyond: Vec<f32> = kept.flat_map(|(_, row)| row).copied().collect();

@@ -2,6 +2,7 @@
 //!
 //! Everything here is an encoder's guess. The exact decoder says what a guess is worth, and the coded size decides.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ mod cost;
 mod linear;
 
 use cost::{ResidualCosts, ResidualPatch, SymbolCounts};
+use linear::Pulls;
 
 /// What the network can do for each patch of a chunk, `Pixels` where it is no candidate.
 pub(crate) struct NetworkCandidates {
@@ -110,6 +112,8 @@ struct Search<'a> {
     /// The active latents of each of these, refined; `None` where they are not: with `Penalty::Grad`, whose codes are
     /// running sums, and where there are too many.
     refined: Vec<Option<ActiveLatents>>,
+    /// Prices headers. It is the same before and after, but large: made once.
+    atoms: RefCell<AtomCoder>,
 }
 
 /// What all patches of a chunk share.
@@ -183,6 +187,7 @@ impl<'a> Search<'a> {
             inputs: Vec::new(),
             latents: Vec::new(),
             refined: Vec::new(),
+            atoms: RefCell::new(AtomCoder::new(Some(atom_rules(&base, model)))),
         };
         search.gather_inputs();
         if search.patches.is_empty() {
@@ -253,10 +258,10 @@ impl<'a> Search<'a> {
         }
         let samples = spread(nth, SAMPLES);
         let begun = self.begin(settings, &samples)?;
-        let costs = self.costs_of(self.guess(settings, &samples, &begun, Some(0))?.iter());
+        let costs = self.costs_of(self.guess(settings, &samples, &begun, Some(0), Pulls::FEW)?.iter());
         let mut promising = Vec::new();
         for batch in nth.chunks(BATCH) {
-            let guesses = self.guess(settings, batch, &self.begin(settings, batch)?, Some(0))?;
+            let guesses = self.guess(settings, batch, &self.begin(settings, batch)?, Some(0), Pulls::FEW)?;
             promising.extend(batch.iter().zip(&guesses).filter_map(|(&nth, guess)| {
                 let n_nonzero = guess.residuals.iter().filter(|residual| **residual != 0).count();
                 let bits = self.bits(guess, &costs).min(guess.header_bits + RESIDUAL_BITS * n_nonzero as f64);
@@ -328,11 +333,11 @@ impl<'a> Search<'a> {
         let step = settings.rules.linear_step_quarters;
         let without_latents = match linear.made.take() {
             Some((made_with, guesses)) if made_with == step => guesses,
-            _ => self.guess(settings, samples, &linear.begun, Some(0))?,
+            _ => self.guess(settings, samples, &linear.begun, Some(0), Pulls::FEW)?,
         };
         let guesses = [
-            self.guess(settings, samples, &latents, Some(0))?,
-            self.guess(settings, samples, &latents, None)?,
+            self.guess(settings, samples, &latents, Some(0), Pulls::FEW)?,
+            self.guess(settings, samples, &latents, None, Pulls::FEW)?,
             without_latents,
         ];
         let mut costs = self.costs_of(guesses[0].iter());
@@ -376,6 +381,7 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<PatchHeader>, Error> {
         let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
         let mut headers = vec![unused; self.scales.len()];
+        let pulls = if self.chunk.effort == Effort::Best { Pulls::MOST } else { Pulls::MANY };
         for batch in nth.chunks(BATCH) {
             let mut best: Vec<Option<(f64, NetworkPatch)>> = batch.iter().map(|_| None).collect();
             let latents = self.begin(settings, batch)?;
@@ -387,7 +393,7 @@ impl<'a> Search<'a> {
                 trials.extend(LINEAR_CHANGES.map(|change| (&latents, Some(change))));
             }
             for (begun, linear_change) in trials {
-                let guesses = self.guess(settings, batch, begun, linear_change)?;
+                let guesses = self.guess(settings, batch, begun, linear_change, pulls)?;
                 for (best, guess) in best.iter_mut().zip(guesses) {
                     let bits = self.bits(&guess, costs);
                     if best.as_ref().is_none_or(|best| bits < best.0) {
@@ -412,6 +418,7 @@ impl<'a> Search<'a> {
         nth: &[usize],
         begun: &Begun,
         linear_change: Option<i32>,
+        pulls: Pulls,
     ) -> Result<Vec<Guess>, Error> {
         let steps = atom_rules(&settings.rules, self.model);
         let mut codes = begun.codes.clone();
@@ -421,12 +428,13 @@ impl<'a> Search<'a> {
                 steps.linear_step_quarters(self.scale(nth), linear_change.unwrap_or(0));
         }
         if linear_change.is_some() {
-            self.add_linear(nth, begun, &mut codes);
+            self.add_linear(nth, begun, pulls, &mut codes);
         }
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
         self.model.decode_patches(self.chunk.backend, &codes, &mut output)?;
-        let mut atoms = AtomCoder::new(Some(steps));
+        let mut atoms = self.atoms.borrow_mut();
+        atoms.set_rules(steps);
         let guesses = nth.iter().zip(codes).enumerate().map(|(i, (&nth, code))| {
             let index = self.patches[nth];
             let scale = self.scales[index].unwrap_or(0);
