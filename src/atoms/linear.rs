@@ -187,10 +187,11 @@ pub(crate) fn linear_dead_zone(scale: i8, step_quarters: i32) -> f32 {
 }
 
 /// How much beyond the middle between two levels, in steps, a coefficient must be for the upper one, for the same reason:
-/// levels of a Laplacian atom take 1.44·√2·Δ/σ bits more each.
+/// levels of a Laplacian atom take 1.44·√2·Δ/σ bits more each. Two and a half times what squared error alone would ask
+/// for is best: coefficients are pulled back where a pixel needs it.
 pub(crate) fn linear_reluctance(scale: i8, step_quarters: i32) -> f32 {
     let deviation = (f32::from(scale) + step_quarters as f32) / 4.0;
-    (HALF_SLOPE * 2.04 * (-deviation).exp2()).min(0.25)
+    (2.5 * HALF_SLOPE * 2.04 * (-deviation).exp2()).min(0.25)
 }
 
 /// A level over its expected size, in 1/16; sizes below a fifth of a step count as that.

@@ -29,15 +29,18 @@ pub(crate) struct NetworkCandidates {
 }
 
 /// Patches on which the steps of a chunk are chosen.
-const SAMPLES: usize = 16;
+const SAMPLES: usize = 32;
+
+/// With fewer, the steps from which the search starts are kept.
+const LEAST_SAMPLES: usize = 8;
 
 /// Steps of the latents and of the linear atoms from which the search starts, in units of the bound: near the best in
 /// every measurement so far.
 const LATENT_STEP_BOUNDS: f64 = 12.0;
 const LINEAR_STEP_BOUNDS: f64 = 4.0;
 
-/// Quarters of an octave by which the search changes the linear step of a chunk, and those by which that of a patch may
-/// differ from it.
+/// Quarters of an octave by which the search changes the linear step of a chunk at first, and those by which that of a
+/// patch may differ from it.
 const LINEAR_QUARTERS: i8 = 2;
 const LINEAR_CHANGES: [i32; 4] = [-2, -1, 1, 2];
 
@@ -298,9 +301,18 @@ impl<'a> Search<'a> {
         if own_best < best {
             (best, costs, settings) = (own_best, own_costs, own);
         }
-        // One patch does not say enough to search far.
-        let reach: i8 = if samples.len() < SAMPLES { 1 } else { 3 };
-        for change in [Settings::change_linear_step, Settings::change_latent_step, Settings::change_gain] {
+        // Few patches do not say enough, and each may have a linear step of its own.
+        if samples.len() < LEAST_SAMPLES {
+            return Ok((settings, costs));
+        }
+        let reach = if samples.len() < SAMPLES { 1 } else { 3 };
+        let changes = [
+            Settings::change_linear_step,
+            Settings::change_latent_step,
+            Settings::change_gain,
+            Settings::change_linear_step_a_little,
+        ];
+        for change in changes {
             for direction in [-1, 1] {
                 for _ in 0..reach {
                     let mut next = settings;
@@ -557,6 +569,11 @@ impl Settings {
     fn change_linear_step(&mut self, direction: i8) {
         let step = &mut self.rules.linear_step_quarters;
         *step = step.saturating_add(LINEAR_QUARTERS * direction);
+    }
+
+    fn change_linear_step_a_little(&mut self, direction: i8) {
+        let step = &mut self.rules.linear_step_quarters;
+        *step = step.saturating_add(direction);
     }
 
     fn change_latent_step(&mut self, direction: i8) {
