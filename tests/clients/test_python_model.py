@@ -11,6 +11,7 @@ from h5z_sae import Model, ModelError, container, stream
 from h5z_sae.model import file_id
 
 BUILT_IN = tools.ROOT / "models" / "builtin.sae"
+N_LATENTS = Model.read(BUILT_IN).n_latents
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def changed(model, part=None, **fields):
 
 
 @pytest.mark.parametrize(("part", "fields", "message"), [
-    (None, {"active": 100_000}, "active is 100000: 0 to 762 allowed"),
+    (None, {"active": 100_000}, f"active is 100000: 0 to {N_LATENTS} allowed"),
     (None, {"transform": "exp"}, "transform is 'exp'"),
     (None, {"transform": "log"}, "transform_offset_q24 is 0: 1 to 16777216 allowed"),
     (None, {"sparsity_lambda": float("nan")}, "sparsity_lambda is nan"),
@@ -134,7 +135,7 @@ def changed(model, part=None, **fields):
     ("decoder", {"hidden_bits": 21}, "hidden_bits is 21: 1 to 20 allowed"),
     ("decoder", {"coef_bits": 40}, "must stay below 2^53"),
     ("decoder", {"coef": None}, "decoder.coef is absent: 384 hidden units and 256 basis rows"),
-    ("priors", {"fire": np.zeros(762, np.uint16)}, "priors.fire has a 0"),
+    ("priors", {"fire": np.zeros(N_LATENTS, np.uint16)}, "priors.fire has a 0"),
 ])
 def test_refuses_to_write_what_no_reader_takes(builtin, part, fields, message):
     with pytest.raises(ModelError) as raised:
