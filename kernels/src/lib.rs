@@ -6,7 +6,7 @@
 
 use std::num::NonZero;
 
-use h5z_sae::sae::backend::{Backend, ScalarBackend, Weights};
+use h5z_sae::sae::backend::{Backend, ScalarBackend, Weights, inner_product};
 
 mod gemm;
 
@@ -125,21 +125,6 @@ fn plain_float_product(cols: usize, left: &[f32], right: &[f32], right_transpose
             out.iter_mut().zip(row).for_each(|(out, &value)| *out += factor * value);
         }
     }
-}
-
-/// Sixteen running sums, so that the compiler may use vector registers without reordering a sum.
-fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0f32; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 /// An integer product in the float format `F`, which must hold every partial sum.

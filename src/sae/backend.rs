@@ -1,5 +1,8 @@
 //! Where the large integer matrix products run.
 
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Mul};
+
 use super::check::{Broken, F64_EXACT_LIMIT};
 
 /// First integer that f32 no longer tells from its neighbours.
@@ -95,6 +98,25 @@ pub trait Backend: Send + Sync {
         right_transposed: bool,
         out: &mut [f32],
     );
+}
+
+/// Inner product of two vectors of one length. Sixteen running sums, so that the compiler may use vector registers
+/// without reordering a sum.
+pub fn inner_product<F>(a: &[F], b: &[F]) -> F
+where
+    F: Copy + Default + AddAssign + Add<Output = F> + Mul<Output = F> + Sum,
+{
+    const LANES: usize = 16;
+    let mut sums = [F::default(); LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: F = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+    sums.into_iter().sum::<F>() + rest
 }
 
 /// Plain loops: the oracle that every other backend is compared with.

@@ -13,7 +13,7 @@
 //!
 //! The same matrix J·Jᵀ says what it costs to leave a latent out, and how the others make up for the rounding of one.
 
-use super::backend::Backend;
+use super::backend::{Backend, inner_product};
 use super::{IntTensor, Model, ModelSpec};
 
 /// Active latents of a patch, at most: the work grows with the third power of their number, and codes of hundreds,
@@ -182,26 +182,12 @@ fn add_scaled(sums: &mut [f32], factor: f32, row: &[f32]) {
     }
 }
 
-fn inner_product(a: &[f32], b: &[f32]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0f32; LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    f64::from(sums.iter().sum::<f32>() + rest)
-}
-
 /// Lower triangle of J·Jᵀ.
 fn curvature(jacobian: &[f32], n_coefs: usize) -> Vec<f64> {
     let rows: Vec<&[f32]> = jacobian.chunks_exact(n_coefs).collect();
     (0..rows.len())
         .flat_map(|i| (0..=i).map(move |j| (i, j)))
-        .map(|(i, j)| inner_product(rows[i], rows[j]))
+        .map(|(i, j)| f64::from(inner_product(rows[i], rows[j])))
         .collect()
 }
 
@@ -213,7 +199,7 @@ fn step(entries: &[(u32, f32)], jacobian: &[f32], residual: &[f32], damping: f64
     }
     factorize(&mut factor, entries.len());
     let mut change: Vec<f64> =
-        jacobian.chunks_exact(residual.len()).map(|row| inner_product(row, residual)).collect();
+        jacobian.chunks_exact(residual.len()).map(|row| f64::from(inner_product(row, residual))).collect();
     solve(&factor, &mut change);
     entries
         .iter()

@@ -5,6 +5,7 @@
 //! are not, which is the case early in a training without a limit on the number of entries.
 
 use h5z_sae::sae::Penalty;
+use h5z_sae::sae::backend::inner_product;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
 
@@ -187,21 +188,6 @@ fn add_scaled<F: Real>(sums: &mut [F], factor: F, row: &[F]) {
     for (sum, &value) in sums.iter_mut().zip(row) {
         *sum += factor * value;
     }
-}
-
-/// Sixteen running sums, so that the compiler may use vector registers without reordering a sum.
-fn inner_product<F: Real>(a: &[F], b: &[F]) -> F {
-    const LANES: usize = 16;
-    let mut sums = [F::zero(); LANES];
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: F = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
-    sums.into_iter().sum::<F>() + rest
 }
 
 #[cfg(test)]

@@ -8,7 +8,17 @@ use num_traits::Float;
 
 /// What layers ask of their numbers. Implemented for f32 and f64, whose matrix products are `matrixmultiply`'s.
 pub trait Real:
-    LinalgScalar + ScalarOperand + Float + AddAssign + SubAssign + MulAssign + Sum + Send + Sync + std::fmt::Debug
+    LinalgScalar
+    + ScalarOperand
+    + Float
+    + Default
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + Sum
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
