@@ -66,9 +66,14 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// Bits of a patch; nothing is known for another grid of patches.
-    pub(crate) fn bits(&self, grid: PatchGrid, index: usize) -> Option<f64> {
-        (self.grid == grid).then(|| self.costs[index] as f64 / 65536.0)
+    /// These, if they are of patches on the given grid: the two ways to encode may differ in that.
+    pub(crate) fn on(&self, grid: PatchGrid) -> Option<&Self> {
+        (self.grid == grid).then_some(self)
+    }
+
+    /// Bits of a patch.
+    pub(crate) fn bits(&self, index: usize) -> f64 {
+        self.costs[index] as f64 / 65536.0
     }
 }
 
@@ -162,10 +167,8 @@ impl Chunk<'_> {
         if edges.0 < BLOCK || edges.1 / edges.0 > MOST_ELONGATED || self.latents_only {
             return None;
         }
-        let n_samples = SAMPLE_FRAMES.min(self.n_frames);
-        let frames: Vec<usize> =
-            (0..n_samples).map(|i| (2 * i + 1) * self.n_frames / (2 * n_samples)).collect();
-        let found = self.find_centre(frames[n_samples / 2]);
+        let frames: Vec<usize> = evenly_spread(self.n_frames, SAMPLE_FRAMES).collect();
+        let found = self.find_centre(frames[frames.len() / 2]);
         let middle = Centre::of_frame(self.rows, self.cols);
         let sample = self.sample(&frames, found);
         let exact = self.target.epsilon == 0.0;
@@ -214,6 +217,12 @@ impl Chunk<'_> {
         rules.grid = PatchGrid { rows, cols, patch: default_patch(rows, cols) };
         Sample { rules, target, top: top as i64, left: left as i64 }
     }
+}
+
+/// At most so many of the numbers below `n`, evenly spread.
+pub(crate) fn evenly_spread(n: usize, most: usize) -> impl Iterator<Item = usize> {
+    let n_chosen = most.min(n);
+    (0..n_chosen).map(move |i| (2 * i + 1) * n / (2 * n_chosen))
 }
 
 /// A part of a chunk on which choices are tried.
@@ -282,8 +291,7 @@ impl<'a> ChunkEncoder<'a> {
     fn new(chunk: &'a Chunk<'a>, rules: &'a PayloadRules, help: Help<'a>) -> Self {
         let network = help.candidates.zip(chunk.model);
         let grid = rules.frames.grid;
-        // Patches may differ between the two ways to encode.
-        let choices = help.choices.filter(|choices| choices.grid == grid);
+        let choices = help.choices.and_then(|choices| choices.on(grid));
         Self {
             chunk,
             rules,

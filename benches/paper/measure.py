@@ -2,8 +2,8 @@
 
 Latents are computed by the float encoder of `h5z_sae.model`, quantised as the filter does for the bound *none* (its
 step, its dead zone of 0.6), and decoded in floats: d(e(x)) of the paper. What a reader gets of a file is in
-`repacked_mean_squared_error`; it is less, since the codec refines codes and keeps values within the range of their chunk: a
-network's small negative ones so become 0.
+`repacked_mean_squared_error`; it is less, since the codec refines codes and keeps values within the range of their
+chunk: a network's small negative ones so become 0.
 """
 import dataclasses
 import json

@@ -3,7 +3,9 @@
 //! What the model expects of an atom is where its contexts start from. How large an atom really is depends on the patch:
 //! on the levels just before it, and on what the same atom was in the patch before.
 
-use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, Decision, MixerRules, ONE, code_bits};
+use crate::entropy::{
+    AdaptiveBit, BitCoder, ContextMixer, Decision, MagnitudeBit, MixerRules, ONE, code_bits, code_magnitude,
+};
 
 use super::GO_ON;
 
@@ -143,23 +145,17 @@ impl LinearCoder {
             return 0;
         }
         let negative = code_bits(coder, u64::from(level < 0), 1) != 0;
-        let magnitude = level.unsigned_abs().max(1);
-        let class = magnitude.ilog2();
-        let mut coded_class = 0;
-        while coded_class < LARGEST_CLASS {
-            let prior = GO_ON[((2 * coded_class as i32 + 2 - view.size).clamp(-8, 8) + 8) as usize];
-            let decision = (FIRST_STEP + coded_class).min(LAST_STEP);
-            if !decide(coder, decision, prior, coded_class < class) {
-                break;
+        let code = |coder: &mut C, step: MagnitudeBit, bit: bool| match step {
+            MagnitudeBit::GoesOn(class) => {
+                let prior = GO_ON[((2 * class as i32 + 2 - view.size).clamp(-8, 8) + 8) as usize];
+                decide(coder, (FIRST_STEP + class).min(LAST_STEP), prior, bit)
             }
-            coded_class += 1;
-        }
-        let mut coded = 1;
-        if let Some(rest) = coded_class.checked_sub(1) {
-            let decision = FIRST_SECOND_BIT + rest.min(N_SECOND_BITS - 1);
-            let second = decide(coder, decision, SECOND_BIT, magnitude >> class.saturating_sub(1) & 1 != 0);
-            coded = (2 | u64::from(second)) << rest | code_bits(coder, magnitude.into(), rest);
-        }
+            MagnitudeBit::Second(class) => {
+                let number = FIRST_SECOND_BIT + (class - 1).min(N_SECOND_BITS - 1);
+                decide(coder, number, SECOND_BIT, bit)
+            }
+        };
+        let coded = code_magnitude(coder, level.unsigned_abs().into(), LARGEST_CLASS, code);
         let coded = coded.min((1 << LARGEST_CLASS) - 1) as i32;
         if negative { -coded } else { coded }
     }

@@ -48,10 +48,9 @@ impl Search<'_> {
     /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
     /// pixel is left beyond the bound or it does not get better: projections onto the set of what the bound allows and
     /// onto that of what the basis can say, in turn.
-    pub(super) fn add_linear(&self, nth: &[usize], begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) {
+    pub(super) fn add_linear(&self, begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) {
         let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
-        let limits = self.limits(nth);
-        let mut open: Vec<Pulled> = (0..nth.len())
+        let mut open: Vec<Pulled> = (0..codes.len())
             .map(|place| Pulled {
                 place,
                 code: PatchCode { linear: Vec::new(), ..codes[place].clone() },
@@ -69,7 +68,7 @@ impl Search<'_> {
                 .collect();
             let mut beyond = self.model.less_linear(self.chunk.backend, &rows, &self.linear_values(&open));
             for (patch, left) in open.iter_mut().zip(beyond.chunks_exact_mut(n_values)) {
-                let n_beyond = keep_excess(left, &limits[patch.place * n_values..][..n_values]);
+                let n_beyond = keep_excess(left, &begun.limits[patch.place * n_values..][..n_values]);
                 patch.n_vain += 1;
                 if n_beyond < patch.fewest {
                     (patch.fewest, patch.n_vain) = (n_beyond, 0);
@@ -86,7 +85,8 @@ impl Search<'_> {
                 let reach = LONGEST_PULL * (-f32::from(patch.code.linear_step_quarters) / 4.0).exp2();
                 let coefs = &begun.coefs[patch.place * n_linear..][..n_linear];
                 for ((wanted, change), coef) in patch.wanted.iter_mut().zip(change).zip(coefs) {
-                    *wanted = (*wanted + change).clamp(coef - reach, coef + reach);
+                    // Not `clamp`, which panics where a strange model makes a coefficient infinite.
+                    *wanted = (*wanted + change).max(coef - reach).min(coef + reach);
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Search<'_> {
 
     /// How far each of the n values of some patches may be off, in the network's domain; infinity where pixels are
     /// special, or beyond the frame.
-    fn limits(&self, nth: &[usize]) -> Vec<f32> {
+    pub(super) fn limits(&self, nth: &[usize]) -> Vec<f32> {
         let n_values = self.grid.patch.n_values();
         let mut limits = vec![f32::INFINITY; nth.len() * n_values];
         for (limits, &nth) in limits.chunks_exact_mut(n_values).zip(nth) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::atoms::{AtomCoder, AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::domain::round_shift;
-use crate::encode::{Choices, Chunk};
+use crate::encode::{Choices, Chunk, evenly_spread};
 use crate::error::Error;
 use crate::options::Effort;
 use crate::patch::PatchGrid;
@@ -84,15 +84,14 @@ pub(crate) fn find_candidates(
     if promising.is_empty() {
         return Ok(None);
     }
-    let (settings, costs) = search.choose_settings(start, &spread(&promising, SAMPLES))?;
+    let (settings, costs) = search.choose_settings(start, &sample_of(&promising))?;
     let headers = search.all_headers(&settings, &costs, &promising)?;
     Ok(Some(NetworkCandidates { rules: settings.rules, headers }))
 }
 
-/// At most so many of some numbers, evenly spread.
-fn spread(numbers: &[usize], most: usize) -> Vec<usize> {
-    let n = most.min(numbers.len());
-    (0..n).map(|i| numbers[(2 * i + 1) * numbers.len() / (2 * n)]).collect()
+/// Some of these patches, on which settings are tried.
+fn sample_of(nth: &[usize]) -> Vec<usize> {
+    evenly_spread(nth.len(), SAMPLES).map(|place| nth[place]).collect()
 }
 
 /// The patches of a chunk as the network sees them.
@@ -136,6 +135,8 @@ struct Begun {
     codes: Vec<PatchCode>,
     /// n for each patch, in the network's domain.
     left: Vec<f32>,
+    /// How far each of these values may be off.
+    limits: Vec<f32>,
     coefs: Vec<f32>,
 }
 
@@ -179,7 +180,7 @@ impl<'a> Search<'a> {
         let relative_bound = target.domain.step_positions() as f64 / 2.0 / brightest;
         let mut search = Self {
             chunk,
-            without,
+            without: without.and_then(|without| without.on(grid)),
             model,
             grid,
             base,
@@ -259,7 +260,7 @@ impl<'a> Search<'a> {
         if self.bits_without(0).is_none() || self.chunk.effort == Effort::Best {
             return Ok(nth.to_vec());
         }
-        let samples = spread(nth, SAMPLES);
+        let samples = sample_of(nth);
         let begun = self.begin(settings, &samples)?;
         let costs = self.costs_of(self.guess(settings, &samples, &begun, Some(0), Pulls::FEW)?.iter());
         let mut promising = Vec::new();
@@ -275,7 +276,7 @@ impl<'a> Search<'a> {
     }
 
     fn bits_without(&self, nth: usize) -> Option<f64> {
-        self.without.and_then(|without| without.bits(self.grid, self.patches[nth]))
+        self.without.map(|without| without.bits(self.patches[nth]))
     }
 
     /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
@@ -306,11 +307,11 @@ impl<'a> Search<'a> {
             return Ok((settings, costs));
         }
         let reach = if samples.len() < SAMPLES { 1 } else { 3 };
-        let changes = [
-            Settings::change_linear_step,
+        let changes: [fn(&mut Settings, i8); 4] = [
+            |settings, direction| settings.change_linear_step(LINEAR_QUARTERS * direction),
             Settings::change_latent_step,
             Settings::change_gain,
-            Settings::change_linear_step_a_little,
+            Settings::change_linear_step,
         ];
         for change in changes {
             for direction in [-1, 1] {
@@ -440,7 +441,7 @@ impl<'a> Search<'a> {
                 steps.linear_step_quarters(self.scale(nth), linear_change.unwrap_or(0));
         }
         if linear_change.is_some() {
-            self.add_linear(nth, begun, pulls, &mut codes);
+            self.add_linear(begun, pulls, &mut codes);
         }
         let n_values = self.grid.patch.n_values();
         let mut output = vec![0; nth.len() * n_values];
@@ -468,12 +469,12 @@ impl<'a> Search<'a> {
     fn begin(&self, settings: &Settings, nth: &[usize]) -> Result<Begun, Error> {
         let codes = self.latent_codes(settings, nth);
         if self.chunk.latents_only {
-            return Ok(Begun { codes, left: Vec::new(), coefs: Vec::new() });
+            return Ok(Begun { codes, left: Vec::new(), limits: Vec::new(), coefs: Vec::new() });
         }
         let left = self.left(nth, &codes)?;
         // What latents leave is small: one projection will do.
         let coefs = self.model.project(self.chunk.backend, &left);
-        Ok(Begun { codes, left, coefs })
+        Ok(Begun { codes, left, limits: self.limits(nth), coefs })
     }
 
     /// Some patches without latents.
@@ -481,7 +482,7 @@ impl<'a> Search<'a> {
         let codes = vec![PatchCode::default(); nth.len()];
         let left = self.left(nth, &codes)?;
         let coefs = self.model.project_twice(self.chunk.backend, &left);
-        Ok(Begun { codes, left, coefs })
+        Ok(Begun { codes, left, limits: self.limits(nth), coefs })
     }
 
     fn latent_codes(&self, settings: &Settings, nth: &[usize]) -> Vec<PatchCode> {
@@ -566,14 +567,8 @@ impl<'a> Search<'a> {
 }
 
 impl Settings {
-    fn change_linear_step(&mut self, direction: i8) {
-        let step = &mut self.rules.linear_step_quarters;
-        *step = step.saturating_add(LINEAR_QUARTERS * direction);
-    }
-
-    fn change_linear_step_a_little(&mut self, direction: i8) {
-        let step = &mut self.rules.linear_step_quarters;
-        *step = step.saturating_add(direction);
+    fn change_linear_step(&mut self, quarters: i8) {
+        self.rules.linear_step_quarters = self.rules.linear_step_quarters.saturating_add(quarters);
     }
 
     fn change_latent_step(&mut self, direction: i8) {

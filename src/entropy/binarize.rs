@@ -36,6 +36,36 @@ pub(crate) fn code_exp_golomb<C: BitCoder>(coder: &mut C, decisions: &mut [Adapt
     (1 << coded_class | below) - 1
 }
 
+/// A decision about a magnitude.
+pub(crate) enum MagnitudeBit {
+    /// Whether it is beyond this class: from 2^(class + 1) on.
+    GoesOn(u32),
+    /// The bit below the leading one, in this class from 1.
+    Second(u32),
+}
+
+/// Codes a magnitude from 1: its class in unary, at most `largest_class`, then the bits below the leading one. `decide`
+/// codes the unary bits and the first of those below; the rest have even odds.
+#[inline]
+pub(crate) fn code_magnitude<C: BitCoder>(
+    coder: &mut C,
+    magnitude: u64,
+    largest_class: u32,
+    mut decide: impl FnMut(&mut C, MagnitudeBit, bool) -> bool,
+) -> u64 {
+    let magnitude = magnitude.max(1);
+    let class = magnitude.ilog2();
+    let mut coded_class = 0;
+    while coded_class < largest_class && decide(coder, MagnitudeBit::GoesOn(coded_class), coded_class < class)
+    {
+        coded_class += 1;
+    }
+    let Some(n_rest) = coded_class.checked_sub(1) else { return 1 };
+    let second = magnitude >> class.saturating_sub(1) & 1 != 0;
+    let second = decide(coder, MagnitudeBit::Second(coded_class), second);
+    (2 | u64::from(second)) << n_rest | code_bits(coder, magnitude, n_rest)
+}
+
 /// Codes one of 2^`n_bits` symbols as the path through a binary tree; `nodes` has 2^`n_bits` entries.
 pub(crate) fn code_symbol<C: BitCoder>(
     coder: &mut C,

@@ -2,7 +2,9 @@
 
 use super::{FrameCoder, FrameJob, FrameTarget, Method, Pixel};
 use crate::domain::{MAX_POSITION, round_shift};
-use crate::entropy::{AdaptiveBit, BitCoder, ContextMixer, Decision, MixerRules, ONE, code_bits};
+use crate::entropy::{
+    AdaptiveBit, BitCoder, ContextMixer, Decision, MagnitudeBit, MixerRules, ONE, code_magnitude,
+};
 use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
 
 pub(super) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
@@ -14,6 +16,9 @@ const N_ACTIVITY: u32 = 16;
 
 /// Binary decisions of a residual that have contexts of their own.
 const N_DECISIONS: u32 = 24;
+
+/// Residuals stay below 2⁶³.
+const LARGEST_CLASS: u32 = 62;
 
 /// Buckets of a magnitude, and of one that may be missing.
 const N_BUCKETS: u32 = 20;
@@ -305,19 +310,13 @@ impl FrameCoder {
             return 0;
         }
         let positive = decide(coder, 1, residual > 0);
-        let magnitude = residual.unsigned_abs().max(1);
-        let class = magnitude.ilog2();
-        let mut coded_class = 0;
-        while coded_class < 62 && decide(coder, 2 + coded_class.min(15), coded_class < class) {
-            coded_class += 1;
-        }
-        let mut coded = 1;
-        if coded_class > 0 {
-            let second = magnitude >> coded_class.saturating_sub(1).min(63) & 1 != 0;
-            coded = coded << 1 | u64::from(decide(coder, 17 + coded_class.min(6), second));
-            let rest = coded_class - 1;
-            coded = coded << rest | code_bits(coder, magnitude, rest);
-        }
+        let coded = code_magnitude(coder, residual.unsigned_abs(), LARGEST_CLASS, |coder, step, bit| {
+            let number = match step {
+                MagnitudeBit::GoesOn(class) => 2 + class.min(15),
+                MagnitudeBit::Second(class) => 17 + class.min(6),
+            };
+            decide(coder, number, bit)
+        });
         if positive { coded as i64 } else { (coded as i64).wrapping_neg() }
     }
 }
