@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::options::{Bound, Options};
 use crate::patch::PatchGrid;
 use crate::sae::{Model, ModelId, backend::Backend};
-use crate::stream::header::{Payload, StreamHeader};
+use crate::stream::header::{Payload, StreamHeader, round_up};
 use crate::stream::payload::{default_patch, layout};
 use crate::target::{Target, ValueRange};
 
@@ -187,12 +187,6 @@ impl Input<'_> {
 /// Bound of `Bound::None` for the grid of positions, against the largest magnitude: no residual is coded, so a fine
 /// grid costs nothing.
 const NONE_RESOLUTION: f64 = 1e-6;
-
-/// The smallest f32 that is not below.
-fn round_up(value: f64) -> f32 {
-    let rounded = value as f32;
-    if f64::from(rounded) < value { rounded.next_up() } else { rounded }
-}
 
 /// Decompresses one stream to the chunk's bytes, in the element type and byte order that the header names.
 ///

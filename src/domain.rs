@@ -180,7 +180,8 @@ pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
     let step = if element.is_float() { 2f64.powi(divisor.clamp(-1074, 1023)) } else { 1.0 };
     // Beyond 2²⁴ steps a float's own ranks describe it better.
     let narrow = if element.is_float() && element.size_bytes() <= 4 { 2f64.powi(24) } else { most };
-    if step > 0.0 && magnitude / step <= narrow {
+    // A stream stores the upper bits of a step, which those of subnormal ones are not.
+    if step >= f64::MIN_POSITIVE && magnitude / step <= narrow {
         domains.push(Domain { element, scale: Scale::Linear { step }, fraction_bits: EXACT_FRACTION_BITS });
     }
     if element.is_float() && element.size_bytes() <= 4 {

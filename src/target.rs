@@ -12,9 +12,9 @@ use crate::options::Options;
 /// that rounding a prediction to positions costs nothing.
 const FRACTION_BITS: u32 = 6;
 
-/// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper half of an f64.
+/// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper 24 of an f64.
 fn storable_step(step: f64) -> f64 {
-    f64::from_bits(step.to_bits() & !0xffff_ffff)
+    f64::from_bits(step.to_bits() & !0xff_ffff_ffff)
 }
 
 /// A chunk's pixels as the coder sees them.

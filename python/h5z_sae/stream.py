@@ -98,7 +98,7 @@ class Chunk:
         linear[0, list(patch.linear)] = list(patch.linear.values())
         values = self.model.decode_levels(self.levels()[index:index + 1], patch.latent_step_log2, linear,
                                           patch.linear_step_quarters)[0].astype(np.int64)
-        a = (parameters.mantissa * EIGHTH_OCTAVES[patch.scale % 8]) >> 30
+        a = (parameters.mantissa * EIGHTH_OCTAVES[patch.scale % 8]) >> 16
         b = parameters.shift - patch.scale // 8
         if not 0 <= b <= 62:
             raise ModelError(f"scale {patch.scale} needs a shift of {b}: 0 to 62 allowed")
@@ -165,20 +165,23 @@ class ByteReader:
 def read_parameters(stream: bytes) -> Parameters:
     """Header and parameters of a coded stream; what its checksums say is left to the filter."""
     reader = ByteReader(stream)
-    if reader.take(4) != b"\x89SAE" or reader.integer(1) != 0:
+    magic, kinds, element = reader.take(2), reader.integer(1), reader.integer(1)
+    if magic != b"\x89S" or kinds & 15 != 0:
         raise ModelError("stream: not of h5z-sae, or of another version")
-    element, bound_kind, payload = reader.take(3)
-    if payload & 127 != 2:
-        raise ModelError(f"stream: payload of kind {payload & 127} has no patches, 2 (coded) expected")
-    reader.take((8 if bound_kind in (1, 2) else 0) + 4 + (8 if payload & 128 else 0) + 4)
+    if kinds >> 4 != 2:
+        raise ModelError(f"stream: payload of kind {kinds >> 4} has no patches, 2 (coded) expected")
+    bound_kind = element >> 5
+    if bound_kind in (1, 2, 3):
+        reader.varint(), reader.svarint()
+    if bound_kind:
+        reader.take(2)
     rank = reader.integer(1)
+    reader.take((0, 2, 8, 0)[rank >> 6])
+    rank &= 63
     shape = tuple(reader.varint() for _ in range(rank))
     if not 1 <= rank <= 32 or not all(1 <= length < 1 << 32 for length in shape):
         raise ModelError(f"stream: dimensions {list(shape)}: 1 to 32 of 1 to 2^32 - 1 allowed")
-    payload_bytes = reader.varint()
-    reader.take(4)
-    if payload_bytes != len(stream) - reader.at:
-        raise ModelError(f"stream: payload of {len(stream) - reader.at} bytes, {payload_bytes} announced")
+    reader.take(6)
     return read_payload(reader, shape, 1 << (element >> 2 & 3))
 
 
@@ -187,7 +190,7 @@ def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int)
     flags, fraction_bits = reader.take(2)
     step = None
     if not flags & 16:
-        step = float(np.frombuffer(b"\0\0\0\0" + reader.take(4), "<f8")[0])
+        step = float(np.frombuffer(bytes(5) + reader.take(3), "<f8")[0])
     lowest, highest = reader.svarint(), reader.svarint()
     _, rows, cols = Parameters(shape, False, 0, None, 0, 0, (1, 1)).layout
     patch = (min(64, rows), min(64, cols)) if rows > 1 else (1, min(4096, cols))
@@ -201,7 +204,7 @@ def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int)
         reader.take(reader.integer(1) * element_bytes)
     network = {}
     if flags & 4:
-        network = {"mantissa": reader.integer(4), "shift": reader.integer(1, True),
+        network = {"mantissa": reader.integer(2), "shift": reader.integer(1, True),
                    "latent_step": reader.integer(1, True), "linear_step": reader.integer(1, True)}
     header_body = reader.take(reader.varint())
     return Parameters(shape, bool(flags & 8), fraction_bits, step, lowest, highest, patch, **network,

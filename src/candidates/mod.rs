@@ -170,9 +170,9 @@ impl<'a> Search<'a> {
             return None;
         }
         let exponent = brightest.log2().floor();
-        let mantissa = (brightest * (29.0 - exponent).exp2()).round() as u32;
+        let mantissa = (brightest * (15.0 - exponent).exp2()).round() as u32;
         let base = NetworkRules {
-            mantissa: mantissa.clamp(1 << 29, (1 << 30) - 1),
+            mantissa: mantissa.min(0xffff) as u16,
             shift: (59 - exponent as i64) as i8,
             latent_step_log2: 0,
             linear_step_quarters: 0,

@@ -21,6 +21,7 @@ mod spec;
 pub mod testing;
 mod transform;
 
+pub(crate) use model::BUILTIN_IDS;
 pub use model::Model;
 pub(crate) use refine::ActiveLatents;
 pub use spec::{DecoderWeights, EncoderWeights, IntTensor, IntValues, ModelSpec, Penalty, Priors, Transform};

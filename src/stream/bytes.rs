@@ -38,20 +38,16 @@ impl<'a> ByteReader<'a> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
+    pub(crate) fn u16(&mut self) -> Result<u16, Error> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32, Error> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, Error> {
         Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn f32(&mut self) -> Result<f32, Error> {
-        Ok(f32::from_le_bytes(self.array()?))
-    }
-
-    pub(crate) fn f64(&mut self) -> Result<f64, Error> {
-        Ok(f64::from_le_bytes(self.array()?))
     }
 
     /// Seven bits a byte, least significant first, the top bit set on all but the last; the shortest form only.
@@ -78,6 +74,15 @@ impl<'a> ByteReader<'a> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
+
+    /// The f64 nearest to digits · 10^exponent: the digits as a varint, the exponent as a signed one.
+    pub(crate) fn decimal(&mut self) -> Result<f64, Error> {
+        let digits = self.varint()?;
+        let exponent = self.signed_varint()?;
+        format!("{digits}e{exponent}")
+            .parse()
+            .map_err(|_| Error::corrupt(format!("{digits}e{exponent} in the header is not a number")))
+    }
 }
 
 /// Inverse of [`ByteReader::varint`].
@@ -94,9 +99,32 @@ pub(crate) fn write_signed_varint(out: &mut Vec<u8>, value: i64) {
     write_varint(out, (value << 1 ^ value >> 63) as u64);
 }
 
+/// Inverse of [`ByteReader::decimal`] for finite numbers that are not negative: the fewest digits that give it back.
+/// Bounds are short decimals, mostly.
+pub(crate) fn write_decimal(out: &mut Vec<u8>, value: f64) {
+    let shortest = format!("{value:e}");
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let n_decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len() as i64);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
+    write_varint(out, digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    write_signed_varint(out, exponent.parse::<i64>().unwrap_or(0) - n_decimals);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_survive_a_round_trip_and_short_ones_take_two_bytes() {
+        for value in [0.0, 1e-3, 0.5, 1.0, 25.0, 0.1 + 0.2, 5e-324, f64::MAX, 2f64.powi(-1022), 1e22] {
+            let mut bytes = Vec::new();
+            write_decimal(&mut bytes, value);
+            let mut reader = ByteReader::new(&bytes);
+            assert_eq!(reader.decimal().unwrap().to_bits(), value.to_bits(), "{value:e}");
+            assert!(reader.rest().is_empty());
+            assert!(bytes.len() <= 11 && (bytes.len() == 2 || ![1e-3, 0.5, 1.0, 25.0].contains(&value)));
+        }
+    }
 
     #[test]
     fn varints_survive_a_round_trip() {

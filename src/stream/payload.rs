@@ -20,14 +20,17 @@ const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
 const RESERVED: u8 = 128;
 
+/// The upper bytes of a step, an f64, that are stored: the others are 0.
+const STEP_BYTES: usize = 3;
+
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
 
 /// How network output becomes positions, and the steps of its atoms at scale 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NetworkRules {
-    /// A value of 1 in Q30 at scale 0 is `mantissa · 2^(30 − shift)` positions; 2²⁹ to 2³⁰ − 1.
-    pub(crate) mantissa: u32,
+    /// A value of 1 in Q30 at scale 0 is `mantissa · 2^(44 − shift)` positions; 2¹⁵ to 2¹⁶ − 1.
+    pub(crate) mantissa: u16,
     pub(crate) shift: i8,
     /// log2 of the inverse step.
     pub(crate) latent_step_log2: i8,
@@ -40,7 +43,7 @@ impl NetworkRules {
     /// `None` where the scale is out of reach.
     pub(crate) fn multiplier(&self, scale: i32) -> Option<(i64, u32)> {
         let eighth = u64::from(EIGHTH_OCTAVES[scale.rem_euclid(8) as usize]);
-        let mantissa = (u64::from(self.mantissa) * eighth) >> 30;
+        let mantissa = (u64::from(self.mantissa) * eighth) >> 16;
         let shift = i32::from(self.shift) - scale.div_euclid(8);
         (0..=62).contains(&shift).then_some((mantissa as i64, shift as u32))
     }
@@ -93,7 +96,7 @@ impl PayloadRules {
             domain.fraction_bits as u8,
         ];
         if let Scale::Linear { step } = domain.scale {
-            out.extend_from_slice(&((step.to_bits() >> 32) as u32).to_le_bytes());
+            out.extend_from_slice(&step.to_bits().to_le_bytes()[8 - STEP_BYTES..]);
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
         write_signed_varint(&mut out, frames.highest >> domain.fraction_bits);
@@ -181,7 +184,9 @@ fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Re
     let scale = if flags & ORDERED != 0 {
         Scale::Ordered
     } else {
-        let step = f64::from_bits(u64::from(reader.u32()?) << 32);
+        let mut bytes = [0; 8];
+        bytes[8 - STEP_BYTES..].copy_from_slice(reader.take(STEP_BYTES)?);
+        let step = f64::from_bits(u64::from_le_bytes(bytes));
         if !(step.is_finite() && step > 0.0) {
             return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
         }
@@ -243,9 +248,9 @@ fn parse_specials(reader: &mut ByteReader, domain: &Domain) -> Result<Vec<u64>, 
 }
 
 fn parse_network(reader: &mut ByteReader) -> Result<NetworkRules, Error> {
-    let mantissa = reader.u32()?;
-    if !(1 << 29..1 << 30).contains(&mantissa) {
-        return Err(Error::corrupt(format!("network mantissa of {mantissa}: expected 2²⁹ to 2³⁰ − 1")));
+    let mantissa = reader.u16()?;
+    if mantissa < 1 << 15 {
+        return Err(Error::corrupt(format!("network mantissa of {mantissa}: expected 2¹⁵ to 2¹⁶ − 1")));
     }
     Ok(NetworkRules {
         mantissa,

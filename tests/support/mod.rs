@@ -206,32 +206,41 @@ impl Case {
 
 /// Where the parts of a header lie.
 pub struct HeaderLayout {
-    /// The checksum of the values; the rank and the dimensions follow.
+    /// The byte of rank and of how the model is named.
+    pub rank: usize,
+    /// The dimensions.
+    pub dims: usize,
+    /// The checksum of the values; that of the stream and the payload follow.
     pub values_crc: usize,
-    /// The length of the payload.
-    pub payload_len: usize,
-    /// The checksum of the stream; the payload follows.
-    pub stream_crc: usize,
 }
 
 impl HeaderLayout {
     /// Reads the layout of a header; `None` where it does not end within the stream.
     pub fn of(stream: &[u8]) -> Option<Self> {
-        let has_value = matches!(stream.get(6)?, 1..=3);
-        let has_model = stream.get(7)? & 0x80 != 0;
-        let values_crc = 8 + if has_value { 8 } else { 0 } + 4 + if has_model { 8 } else { 0 };
-        let rank = usize::from(*stream.get(values_crc + 4)?);
-        let mut at = values_crc + 5;
-        for _ in 0..rank {
-            at = after_varint(stream, at)?;
+        let bound_kind = stream.get(3)? >> 5;
+        let bound = 4;
+        let error = match bound_kind {
+            1..=3 => after_varint(stream, after_varint(stream, bound)?)?,
+            _ => bound,
+        };
+        let rank = error + if bound_kind == 0 { 0 } else { 2 };
+        let dims = rank + [1, 3, 9, 1][usize::from(*stream.get(rank)? >> 6)];
+        let mut values_crc = dims;
+        for _ in 0..stream[rank] & 63 {
+            values_crc = after_varint(stream, values_crc)?;
         }
-        let layout = Self { values_crc, payload_len: at, stream_crc: after_varint(stream, at)? };
+        let layout = Self { rank, dims, values_crc };
         (layout.payload() <= stream.len()).then_some(layout)
     }
 
     /// Where the payload begins.
     pub fn payload(&self) -> usize {
-        self.stream_crc + 4
+        self.stream_crc() + 2
+    }
+
+    /// The checksum of the stream.
+    pub fn stream_crc(&self) -> usize {
+        self.values_crc + 4
     }
 }
 
@@ -246,9 +255,9 @@ fn after_varint(stream: &[u8], mut at: usize) -> Option<usize> {
 pub fn fix_stream_crc(stream: &mut [u8]) {
     let Some(layout) = HeaderLayout::of(stream) else { return };
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&stream[..layout.stream_crc]);
+    crc.update(&stream[..layout.stream_crc()]);
     crc.update(&stream[layout.payload()..]);
-    stream[layout.stream_crc..layout.payload()].copy_from_slice(&crc.finalize().to_le_bytes());
+    stream[layout.stream_crc()..layout.payload()].copy_from_slice(&crc.finalize().to_le_bytes()[..2]);
 }
 
 /// The payload of a well-formed stream.
@@ -256,21 +265,19 @@ pub fn payload_of(stream: &[u8]) -> &[u8] {
     &stream[HeaderLayout::of(stream).unwrap().payload()..]
 }
 
-/// A stream with the header of another, other dimensions if given, and another payload; all lengths and the checksum
-/// of the stream are right.
+/// A stream with the header of another, other dimensions if given, and another payload; the checksum of the stream is
+/// right.
 pub fn rebuilt(stream: &[u8], dims: Option<&[usize]>, payload: &[u8]) -> Vec<u8> {
     let layout = HeaderLayout::of(stream).unwrap();
-    let mut rebuilt = match dims {
-        None => stream[..layout.payload_len].to_vec(),
+    let mut rebuilt = stream[..layout.dims].to_vec();
+    match dims {
+        None => rebuilt.extend_from_slice(&stream[layout.dims..layout.values_crc]),
         Some(dims) => {
-            let mut header = stream[..layout.values_crc + 4].to_vec();
-            header.push(dims.len() as u8);
-            dims.iter().for_each(|&dim| push_varint(&mut header, dim));
-            header
+            rebuilt[layout.rank] = rebuilt[layout.rank] & !63 | dims.len() as u8;
+            dims.iter().for_each(|&dim| push_varint(&mut rebuilt, dim));
         }
-    };
-    push_varint(&mut rebuilt, payload.len());
-    rebuilt.extend([0; 4]);
+    }
+    rebuilt.extend_from_slice(&stream[layout.values_crc..layout.payload()]);
     rebuilt.extend_from_slice(payload);
     fix_stream_crc(&mut rebuilt);
     rebuilt

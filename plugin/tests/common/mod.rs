@@ -140,7 +140,7 @@ fn pkg_config_hdf5() -> Vec<String> {
 /// Changes one bit of the first stream in a file, `offset` bytes after its start.
 pub fn corrupt_stream(path: &Path, offset: usize) {
     let mut bytes = std::fs::read(path).unwrap();
-    let start = bytes.windows(4).position(|window| window == b"\x89SAE").expect("no stream in the file");
+    let start = bytes.windows(3).position(|window| window == b"\x89S\x20").expect("no stream in the file");
     bytes[start + offset] ^= 0x10;
     std::fs::write(path, bytes).unwrap();
 }
