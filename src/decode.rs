@@ -22,6 +22,16 @@ pub(crate) fn decode_payload(
     model: Option<&Arc<Model>>,
     backend: &dyn Backend,
 ) -> Result<Vec<u8>, Error> {
+    Ok(decode_coded(stream, payload, model, backend)?.0)
+}
+
+/// The same, and the coders as they are at the end.
+pub(crate) fn decode_coded(
+    stream: &StreamHeader,
+    payload: &[u8],
+    model: Option<&Arc<Model>>,
+    backend: &dyn Backend,
+) -> Result<(Vec<u8>, FrameCoder, AtomCoder), Error> {
     let (rules, header_body, pixel_body) = PayloadRules::parse(stream, payload)?;
     let (n_frames, ..) = layout(&stream.shape);
     if model.is_some_and(|model| model.patch() != rules.frames.grid.patch) {
@@ -29,7 +39,7 @@ pub(crate) fn decode_payload(
     }
     let mut out = reserve(stream.decoded_bytes())?;
     drop(reserve(working_bytes(&rules, n_frames))?);
-    let headers = decode_headers(&rules, n_frames, header_body, model)?;
+    let (headers, atoms) = decode_headers(&rules, n_frames, header_body, model)?;
     let mut planner = FramePlanner::new(&rules, model, backend);
     let mut coder = RangeDecoder::new(pixel_body);
     let mut frame_coder = FrameCoder::new(rules.frames.clone());
@@ -48,7 +58,7 @@ pub(crate) fn decode_payload(
         frame_coder.reconstruction(&mut bits);
         stream.element.write_bits(&bits, &mut out);
     }
-    Ok(out)
+    Ok((out, frame_coder, atoms))
 }
 
 /// Methods of all patches, from their headers alone.
@@ -63,7 +73,7 @@ pub(crate) fn count_payload_methods(
         pixel_bytes: pixel_body.len(),
         ..MethodCounts::default()
     };
-    for header in decode_headers(&rules, layout(&stream.shape).0, header_body, model)? {
+    for header in decode_headers(&rules, layout(&stream.shape).0, header_body, model)?.0 {
         *match header.method() {
             Method::Constant => &mut counts.constant,
             Method::Grid => &mut counts.grid,
@@ -96,13 +106,13 @@ fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
     planes.saturating_add(lanes).saturating_add(headers)
 }
 
-/// Headers of all patches of all frames.
+/// Headers of all patches of all frames, and what coded them.
 fn decode_headers(
     rules: &PayloadRules,
     n_frames: usize,
     body: &[u8],
     model: Option<&Arc<Model>>,
-) -> Result<Vec<PatchHeader>, Error> {
+) -> Result<(Vec<PatchHeader>, AtomCoder), Error> {
     let n_patches = rules.frames.grid.n_patches();
     let mut atoms =
         AtomCoder::new(rules.network.zip(model).map(|(network, model)| atom_rules(&network, model)));
@@ -121,7 +131,7 @@ fn decode_headers(
             }
         }
     }
-    Ok(headers)
+    Ok((headers, atoms))
 }
 
 /// What the coder of atoms needs of a model.

@@ -66,12 +66,15 @@ mod encode;
 mod entropy;
 mod error;
 mod frame;
+mod initial;
 mod limits;
 mod octaves;
 mod options;
 mod patch;
 mod predict;
 pub mod sae;
+#[cfg(feature = "statistics")]
+pub mod statistics;
 mod stream;
 mod symmetry;
 mod target;

@@ -1,6 +1,7 @@
 """Mixed probabilities: docs/format.md, "Logistic tables" and "Mixing"."""
 
 from .entropy import BodyReader
+from .initial import Start
 
 MAX_LOGIT = 3072
 # ⌊2^62 · e^(−1/256)⌋
@@ -46,13 +47,15 @@ def stretch(p1: int) -> int:
 class Mixer:
     """Tables of adaptive bits, which come into being as they are used, and sets of weights."""
 
-    def __init__(self, n_tables: int, n_sets: int, first_weight: int, learning_shift: int) -> None:
-        self.tables: list[dict[int, list[int]]] = [{} for _ in range(n_tables)]
-        self.weights = [[first_weight] * n_tables + [0] for _ in range(n_sets)]
+    def __init__(self, start: Start, n_sets: int, first_weight: int, learning_shift: int) -> None:
+        self.tables = [{place: list(state) for place, state in table.items()} for table in start.tables]
+        self.weights = [[first_weight] * len(self.tables) + [0] for _ in range(n_sets)]
+        for weights, changes in zip(self.weights, start.weight_changes):
+            weights[:] = [weight + change for weight, change in zip(weights, changes, strict=True)]
         self.learning_shift = learning_shift
 
     def decide(self, body: BodyReader, entries: list[int], weight_set: int, prior: tuple[int, int]) -> int:
-        """One decision; `entries` names one of each table, `prior` how those begin that were never used."""
+        """One decision; `entries` names one of each table, `prior` how those begin of which nothing is known."""
         states = [table.setdefault(entry, [prior[0] << 6, prior[1]]) for table, entry in zip(self.tables, entries)]
         weights = self.weights[weight_set]
         logits = [stretch(max(1, p >> 6)) for p, _ in states] + [256]

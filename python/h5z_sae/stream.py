@@ -14,6 +14,7 @@ import numpy as np
 from .checks import ModelError
 from .entropy import BodyReader, adaptive_bits, signed
 from .exact import EIGHTH_OCTAVES
+from .initial import linear_levels
 from .mixing import Mixer
 
 if TYPE_CHECKING:
@@ -282,7 +283,8 @@ class LinearReader:
 
     def __init__(self, body: BodyReader, n_atoms: int) -> None:
         self.body, self.before = body, [0] * n_atoms
-        self.mixer = Mixer(n_tables=5, n_sets=88, first_weight=13107, learning_shift=14)
+        self.sizes = (35 * 22, n_atoms, 35 * 32, 35 * 32, 32 * 22)
+        self.mixer = Mixer(linear_levels(), n_sets=88, first_weight=13107, learning_shift=14)
 
     def patch(self, sizes: Array, u: int) -> dict[int, int]:
         """Levels of one patch that are not 0."""
@@ -307,7 +309,7 @@ class LinearReader:
     def level(self, contexts: list[int], group: int, x: int) -> int:
         """One level; `x` is its expected size in half octaves of the step."""
         def decide(decision: int, prior: int) -> int:
-            entries = [22 * context + decision for context in contexts]
+            entries = [size * decision + context for size, context in zip(self.sizes, contexts, strict=True)]
             return self.mixer.decide(self.body, entries, 22 * group + decision, (prior, 6))
 
         if not decide(0, NONZERO[x + 12]):

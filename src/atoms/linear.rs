@@ -8,6 +8,7 @@ use crate::entropy::{
 };
 
 use super::GO_ON;
+use crate::initial::InitialStates;
 
 /// Expected size of a linear atom against its step, in half octaves: −12 to 22.
 const SIZES: std::ops::RangeInclusive<i32> = -12..=22;
@@ -43,7 +44,7 @@ const PRIOR_BITS: u16 = 6;
 
 const N_CONTEXTS: usize = 5;
 
-type Mixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
+pub(crate) type Mixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 /// Adaptive state of linear levels over the patches of a chunk.
 pub(super) struct LinearCoder {
@@ -64,7 +65,7 @@ impl LinearCoder {
     /// For models of `n_atoms` linear atoms.
     pub(super) fn new(n_atoms: usize) -> Self {
         let n_sizes = N_SIZES as u32;
-        let mixer = Mixer::new(&MixerRules {
+        let rules = MixerRules {
             n_contexts: [
                 n_sizes * N_ACTIVITY,
                 n_atoms as u32,
@@ -76,8 +77,14 @@ impl LinearCoder {
             n_sets: N_SETS,
             initial_weight: ONE / N_CONTEXTS as i32,
             learning_shift: 14,
-        });
+        };
+        let mixer = Mixer::new(&rules, &InitialStates::get().linear_levels);
         Self { mixer, before: vec![0; n_atoms], marked: Vec::new() }
+    }
+
+    #[cfg(feature = "statistics")]
+    pub(super) fn mixer(&self) -> &Mixer {
+        &self.mixer
     }
 
     /// From here on everything can be taken back.

@@ -131,6 +131,11 @@ impl AtomCoder {
         Self { rules, state, linear: LinearCoder::new(n_linear) }
     }
 
+    #[cfg(feature = "statistics")]
+    pub(crate) fn linear_mixer(&self) -> &linear::Mixer {
+        self.linear.mixer()
+    }
+
     /// From here on for other rules of the same model.
     pub(crate) fn set_rules(&mut self, rules: AtomRules) {
         self.rules = Some(rules);

@@ -47,6 +47,12 @@ impl AdaptiveBit {
         self.0 = ((p as u32) << 10 | (seen + u32::from(seen < limit))) ^ TOP;
     }
 
+    /// Bits that led here, up to the limit.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn seen(self) -> u32 {
+        self.0 & 1023
+    }
+
     /// The state as one number, 0 for [`Self::EVEN`].
     #[inline]
     pub(crate) fn to_word(self) -> u32 {

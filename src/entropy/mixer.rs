@@ -26,7 +26,25 @@ pub(crate) struct ContextMixer<const N: usize, const N_PLUS_1: usize> {
     weights: Vec<[i32; N_PLUS_1]>,
     n_decisions: u32,
     learning_shift: u32,
+    start: &'static MixerStart<N, N_PLUS_1>,
+    #[cfg(feature = "statistics")]
+    untrained: [i32; N_PLUS_1],
     journal: Journal<N_PLUS_1>,
+}
+
+/// What a mixer knows before its first bit.
+pub(crate) struct MixerStart<const N: usize, const N_PLUS_1: usize> {
+    /// States of each table, up to the last one that is known: [`AdaptiveBit::EVEN`] where it is not.
+    pub(crate) tables: [Vec<AdaptiveBit>; N],
+    /// What training added to the weights of each set; nothing for sets beyond these.
+    pub(crate) weight_changes: Vec<[i32; N_PLUS_1]>,
+}
+
+impl<const N: usize, const N_PLUS_1: usize> Default for MixerStart<N, N_PLUS_1> {
+    /// Nothing at all.
+    fn default() -> Self {
+        Self { tables: std::array::from_fn(|_| Vec::new()), weight_changes: Vec::new() }
+    }
 }
 
 /// Sizes and constants of a mixer.
@@ -87,7 +105,7 @@ impl<const N_PLUS_1: usize> Journal<N_PLUS_1> {
 }
 
 impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
-    pub(crate) fn new(rules: &MixerRules<N>) -> Self {
+    pub(crate) fn new(rules: &MixerRules<N>, start: &'static MixerStart<N, N_PLUS_1>) -> Self {
         const { assert!(N + 1 == N_PLUS_1) };
         let &MixerRules { n_contexts, n_decisions, n_sets, initial_weight, learning_shift } = rules;
         let mut initial = [initial_weight; N_PLUS_1];
@@ -98,14 +116,39 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
             n_slots += n_contexts * n_decisions;
             (start, n_contexts)
         });
+        let mut weights = vec![initial; (n_sets * n_decisions) as usize];
+        for (weights, changes) in weights.iter_mut().zip(&start.weight_changes) {
+            for (weight, change) in weights.iter_mut().zip(changes) {
+                *weight += change;
+            }
+        }
         Self {
             slots: vec![0; n_slots as usize],
             tables,
-            weights: vec![initial; (n_sets * n_decisions) as usize],
+            weights,
             n_decisions,
             learning_shift,
+            start,
+            #[cfg(feature = "statistics")]
+            untrained: initial,
             journal: Journal::default(),
         }
+    }
+
+    /// States of each table, by place: its contexts for decision 0, then those for decision 1, ….
+    #[cfg(feature = "statistics")]
+    pub(crate) fn states(&self) -> [impl Iterator<Item = AdaptiveBit>; N] {
+        self.tables.map(|(start, n_contexts)| {
+            let slots = &self.slots[start as usize..][..(n_contexts * self.n_decisions) as usize];
+            slots.iter().map(|&word| AdaptiveBit::from_word(word))
+        })
+    }
+
+    /// Weights against those that every set begins with where nothing is known.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn weight_changes(&self) -> Vec<[i32; N_PLUS_1]> {
+        let change = |weights: &[i32; N_PLUS_1]| std::array::from_fn(|i| weights[i] - self.untrained[i]);
+        self.weights.iter().map(change).collect()
     }
 
     /// From here on everything can be taken back.
@@ -126,21 +169,26 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
     /// Codes the bit of a decision.
     #[inline]
     pub(crate) fn code<C: BitCoder>(&mut self, coder: &mut C, decision: &Decision<N>, bit: bool) -> bool {
-        let begun = |word: u32| if word == 0 { decision.prior } else { AdaptiveBit::from_word(word) };
         let set = (decision.set * self.n_decisions + decision.number) as usize;
         if self.journal.slots.len() >= self.slots.len() {
             self.journal.keep_tables(&self.slots, &self.weights);
         }
         let mut logits = [BIAS; N_PLUS_1];
         let mut indices = [0u32; N];
+        let mut states = [AdaptiveBit::EVEN; N];
         let weights = &mut self.weights[set];
         let mut sum = i64::from(weights[N]) * i64::from(BIAS);
         for i in 0..N {
             let (start, n_contexts) = self.tables[i];
             debug_assert!(decision.contexts[i] < n_contexts);
-            let index = start + decision.number * n_contexts + decision.contexts[i];
-            indices[i] = index;
-            logits[i] = stretch(begun(self.slots[index as usize]).p1());
+            let place = decision.number * n_contexts + decision.contexts[i];
+            indices[i] = start + place;
+            let word = self.slots[indices[i] as usize];
+            states[i] = match word {
+                0 => first_state(&self.start.tables[i], place, decision.prior),
+                _ => AdaptiveBit::from_word(word),
+            };
+            logits[i] = stretch(states[i].p1());
             sum += i64::from(weights[i]) * i64::from(logits[i]);
         }
         let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
@@ -156,13 +204,20 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
             let step = (logits[i] * error + rounding) >> self.learning_shift;
             weights[i] = (weights[i] + step).clamp(-16 * ONE, 16 * ONE);
         }
-        for index in indices {
-            let slot = &mut self.slots[index as usize];
-            let mut state = begun(*slot);
+        for (index, mut state) in indices.into_iter().zip(states) {
             state.update(bit, MEMORY);
-            *slot = state.to_word();
+            self.slots[index as usize] = state.to_word();
         }
         bit
+    }
+}
+
+/// What a context begins as: the state that is known for it, else the decision's prior.
+#[cold]
+fn first_state(known: &[AdaptiveBit], place: u32, prior: AdaptiveBit) -> AdaptiveBit {
+    match known.get(place as usize) {
+        Some(&state) if state != AdaptiveBit::EVEN => state,
+        _ => prior,
     }
 }
 
@@ -184,7 +239,8 @@ mod tests {
                 initial_weight: ONE / 3,
                 learning_shift: 12,
             };
-            let mut mixer = ContextMixer::<2, 3>::new(&rules);
+            let start: &MixerStart<2, 3> = Box::leak(Box::default());
+            let mut mixer = ContextMixer::<2, 3>::new(&rules, start);
             let mut counter = CostCounter::default();
             let mut code = |mixer: &mut ContextMixer<2, 3>, n_bits: u32| {
                 for i in 0..n_bits {

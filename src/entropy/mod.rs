@@ -14,5 +14,5 @@ pub(crate) use adaptive::AdaptiveBit;
 pub(crate) use binarize::{
     EXP_GOLOMB_DECISIONS, MagnitudeBit, code_bits, code_exp_golomb, code_magnitude, code_symbol,
 };
-pub(crate) use mixer::{ContextMixer, Decision, MixerRules, ONE};
+pub(crate) use mixer::{ContextMixer, Decision, MixerRules, MixerStart, ONE};
 pub(crate) use range_coder::{BitCoder, CostCounter, RangeDecoder, RangeEncoder};

@@ -6,6 +6,7 @@ mod pixel;
 
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
+use crate::initial::InitialStates;
 use crate::patch::{BLOCK, PatchGrid, Region};
 use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
@@ -148,7 +149,7 @@ impl FrameCoder {
             rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
         Self {
             mixers: [None, None, None],
-            block_flags: vec![AdaptiveBit::EVEN; 3 * 16 * 3],
+            block_flags: block_flags(),
             special_flags: vec![AdaptiveBit::EVEN; 32],
             special_numbers: vec![AdaptiveBit::EVEN; 17 * 16],
             lossless: vec![AdaptiveBit::EVEN; EXP_GOLOMB_DECISIONS * 8 + 8],
@@ -197,6 +198,17 @@ impl FrameCoder {
             self.special_numbers = state.special_numbers;
             self.lossless = state.lossless;
         }
+    }
+
+    /// Mixers of grid, aligned and network residuals, of those that were used.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn residual_mixers(&self) -> &[Option<PixelMixer>; 3] {
+        &self.mixers
+    }
+
+    #[cfg(feature = "statistics")]
+    pub(crate) fn block_flags(&self) -> &[AdaptiveBit] {
+        &self.block_flags
     }
 
     /// Remembers what the next frame refers to.
@@ -359,6 +371,13 @@ impl FrameCoder {
         self.mirrored[index] = position;
         self.residuals[index] = 0;
     }
+}
+
+/// One for each method, pattern of neighbours and state of the mirror image.
+fn block_flags() -> Vec<AdaptiveBit> {
+    let mut flags = InitialStates::get().block_flags.clone();
+    flags.resize(3 * 16 * 3, AdaptiveBit::EVEN);
+    flags
 }
 
 /// Distance from the centre in units of three pixels, 0 to 63, of all pixels of a frame.

@@ -5,9 +5,10 @@ use crate::domain::{MAX_POSITION, round_shift};
 use crate::entropy::{
     AdaptiveBit, BitCoder, ContextMixer, Decision, MagnitudeBit, MixerRules, ONE, code_magnitude,
 };
+use crate::initial::InitialStates;
 use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
 
-pub(super) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
+pub(crate) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
 const N_CONTEXTS: usize = 7;
 
@@ -53,13 +54,14 @@ const N_NETWORK_CONTEXTS: [u32; N_CONTEXTS] = [
 
 /// A mixer for the residuals of patches of one method.
 fn new_mixer(method: Method) -> PixelMixer {
-    PixelMixer::new(&MixerRules {
+    let rules = MixerRules {
         n_contexts: if method == Method::Network { N_NETWORK_CONTEXTS } else { N_BLEND_CONTEXTS },
         n_decisions: N_DECISIONS,
         n_sets: N_ACTIVITY,
         initial_weight: ONE * 3 / 10,
         learning_shift: 12,
-    })
+    };
+    PixelMixer::new(&rules, &InitialStates::get().residuals[method as usize - Method::Grid as usize])
 }
 
 /// Contexts of a pixel's decisions.
