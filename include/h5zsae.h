@@ -83,6 +83,11 @@
 #define H5ZSAE_BOUND_RELATIVE 2
 
 /**
+ * Bound: no value x is off by more than the number given times the square root of x, or of 1 where x is below 1.
+ */
+#define H5ZSAE_BOUND_NOISE 3
+
+/**
  * Bound: none. The network's code alone; the error is measured, not promised.
  */
 #define H5ZSAE_BOUND_NONE 4

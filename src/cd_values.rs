@@ -8,7 +8,7 @@
 //! | word | requested | meaning |
 //! |---|---|---|
 //! | 0 | yes | layout version, [`LAYOUT_VERSION`] |
-//! | 1 | yes | bound kind: 0 lossless, 1 absolute, 2 relative, 4 none (3 is reserved) |
+//! | 1 | yes | bound kind: 0 lossless, 1 absolute, 2 relative, 3 noise, 4 none |
 //! | 2, 3 | yes | bound as IEEE binary64; 0 for kinds without a value |
 //! | 4, 5 | yes | model id; 0 is the built-in model |
 //! | 6 | yes | options: bits 0–1 effort (0 default, 1 fast, 2 best), the rest 0 |
@@ -308,9 +308,9 @@ impl StoredParams {
 }
 
 fn parse_bound(kind: u32, value: f64) -> Result<Bound, Error> {
-    const KINDS: &str = "known are 0 (lossless), 1 (absolute), 2 (relative) and 4 (none)";
+    const KINDS: &str = "known are 0 (lossless), 1 (absolute), 2 (relative), 3 (noise) and 4 (none)";
     let narrow = u8::try_from(kind).map_err(|_| wrong(1, "bound kind", kind, KINDS))?;
-    if !matches!(kind, 0..=2 | 4) {
+    if kind > 4 {
         return Err(wrong(1, "bound kind", kind, KINDS));
     }
     Bound::try_new(narrow, value)

@@ -79,7 +79,7 @@ fn rejects_wrong_version() {
 
 #[test]
 fn rejects_wrong_bounds() {
-    assert_rejected(1, 3, &["cd_value 1 (bound kind) is 3", "4 (none)"]);
+    assert_rejected(1, 5, &["cd_value 1 (bound kind) is 5", "4 (none)"]);
     assert_rejected(1, 257, &["cd_value 1 (bound kind) is 257"]);
     assert_rejected(1, 0, &["cd_values 2 and 3 (bound)", "0.001"]);
     assert_rejected(3, 0xbff0_0000, &["cd_values 2 and 3 (bound)", "finite number above 0"]);
@@ -87,6 +87,9 @@ fn rejects_wrong_bounds() {
     let mut words = requested(Bound::Relative(0.5)).to_words();
     words[3] = 0x4000_0000;
     assert!(RequestedParams::parse(&words).unwrap_err().message().contains("relative bound of 2"));
+    let mut words = requested(Bound::Noise(0.5)).to_words();
+    words[3] = 0xbfe0_0000;
+    assert!(RequestedParams::parse(&words).unwrap_err().message().contains("noise bound of -0.5"));
 }
 
 #[test]
@@ -132,6 +135,7 @@ prop_compose! {
             Just((0u8, 0.0)),
             (1e-300f64..1e300).prop_map(|v| (1, v)),
             (1e-12f64..0.999).prop_map(|v| (2, v)),
+            (1e-12f64..1e12).prop_map(|v| (3, v)),
             Just((4, 0.0)),
         ],
         model in any::<u64>(),

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use crate::array::ElementType;
-use crate::bound::within;
-use crate::domain::{Domain, MAX_POSITION, Scale, number, ulp};
-use crate::frame::{ESCAPE, FrameTarget};
+use crate::bound::Tolerance;
+use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
+use crate::frame::{ESCAPE, FrameTarget, Widths};
 use crate::options::Options;
 
 /// Fraction bits where the range of values leaves room for them: a residual of one step is 2⁶ positions, fine enough
 /// that rounding a prediction to positions costs nothing.
 const FRACTION_BITS: u32 = 6;
+
+/// Of the values under a noise bound at most one in so many may be too large for it.
+const FEW_EXACT: usize = 16;
 
 /// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper half of an f64.
 fn storable_step(step: f64) -> f64 {
@@ -25,7 +28,9 @@ pub(crate) struct Target {
     pub(crate) specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
     pub(crate) patterns: Option<Vec<u64>>,
-    pub(crate) epsilon: f64,
+    /// As in [`FrameTarget`]; `None` for a step everywhere.
+    widths: Option<Vec<i64>>,
+    tolerance: Tolerance,
     /// Range of all positions, in whole steps.
     pub(crate) lowest: i64,
     pub(crate) highest: i64,
@@ -62,8 +67,21 @@ impl ValueRange {
 }
 
 impl Target {
-    /// Pixels within ±`epsilon`. `None` where the bound is too fine for the range: then lossless coding serves.
+    /// Pixels within their bounds. `None` where these are too fine for the range: then lossless coding serves.
     pub(crate) fn bounded(
+        element: ElementType,
+        bits: Vec<u64>,
+        range: ValueRange,
+        tolerance: Tolerance,
+        options: &Options,
+    ) -> Option<Self> {
+        match tolerance {
+            Tolerance::Uniform(epsilon) => Self::linear(element, bits, range, epsilon, options),
+            Tolerance::Noise(_) => Self::square_root(element, bits, range, tolerance, options),
+        }
+    }
+
+    fn linear(
         element: ElementType,
         bits: Vec<u64>,
         range: ValueRange,
@@ -80,40 +98,93 @@ impl Target {
             2.0 * (epsilon.floor().min(2f64.powi(62)) - rounded) + 1.0
         };
         let step = storable_step(step);
-        let steps = range.magnitude() / step;
-        if !(step > 0.0 && step.is_finite() && steps < MAX_POSITION as f64 / 4.0) {
+        let fraction_bits = fraction_bits(range.magnitude(), step)?;
+        let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits };
+        Some(Self::new(domain, bits, Tolerance::Uniform(epsilon), options))
+    }
+
+    /// What a noise bound allows about each value is a range of about the same width on the square-root scale. The
+    /// narrowest is the step, and the middle of each is its pixel's position, so that every prediction has a residual
+    /// within reach.
+    fn square_root(
+        element: ElementType,
+        bits: Vec<u64>,
+        range: ValueRange,
+        tolerance: Tolerance,
+        options: &Options,
+    ) -> Option<Self> {
+        if !element.is_float() && tolerance.epsilon_of(range.greatest) < 1.0 {
             return None;
         }
-        let room = (MAX_POSITION as f64 / 2.0 / steps.max(1.0)).log2().floor() as u32;
-        let domain =
-            Domain { element, scale: Scale::Linear { step }, fraction_bits: FRACTION_BITS.min(room) };
-        Some(Self::new(domain, bits, epsilon, options))
+        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
+        let allowed: Vec<Option<(f64, f64)>> = bits
+            .iter()
+            .map(|&pattern| allowed_roots(element, pattern, tolerance).filter(|_| !is_mark(pattern)))
+            .collect();
+        let narrowest = allowed.iter().flatten().map(|(low, high)| high - low).fold(f64::INFINITY, f64::min);
+        let n_exact = bits
+            .iter()
+            .zip(&allowed)
+            .filter(|&(&pattern, allowed)| {
+                allowed.is_none() && !is_special(element, pattern) && !is_mark(pattern)
+            })
+            .count();
+        let step = storable_step(narrowest.min(f64::MAX / 4.0));
+        let magnitude = to_root(range.greatest).abs().max(to_root(range.least).abs());
+        let fraction_bits = fraction_bits(magnitude, step).filter(|_| n_exact <= bits.len() / FEW_EXACT)?;
+        let domain = Domain { element, scale: Scale::SquareRoot { step }, fraction_bits };
+        let unit = domain.unit();
+        let positions = allowed.iter().map(|allowed| {
+            let middle = allowed.map(|(low, high)| ((low + high) / 2.0 / unit).round() as i64);
+            middle.filter(|middle| middle.abs() <= MAX_POSITION)
+        });
+        let mut target = Self::at(domain, positions.collect(), bits, tolerance);
+        let width =
+            |allowed: &Option<(f64, f64)>| allowed.map_or(0, |(low, high)| ((high - low) / unit) as i64);
+        target.widths = Some(allowed.iter().map(width).collect());
+        Some(target)
     }
 
     /// All elements exactly, in a domain where each finite value sits on a step.
     pub(crate) fn exact(domain: Domain, bits: Vec<u64>) -> Self {
         let no_extras = Options::new(crate::options::Bound::Lossless);
-        Self::new(domain, bits, 0.0, &no_extras)
+        Self::new(domain, bits, Tolerance::EXACT, &no_extras)
     }
 
-    fn new(domain: Domain, bits: Vec<u64>, epsilon: f64, options: &Options) -> Self {
-        let mut positions = vec![0; bits.len()];
-        let mut specials = vec![0; bits.len()];
-        for (i, &pattern) in bits.iter().enumerate() {
-            match domain.position(pattern) {
-                // Fill and mask values are exact wherever the grid may put their neighbours.
-                Some(position)
-                    if options.fill_value != Some(pattern) && options.mask_value != Some(pattern) =>
-                {
-                    positions[i] = position;
-                }
-                _ => specials[i] = 1,
-            }
-        }
-        let mut target =
-            Self { domain, bits, positions, specials, patterns: None, epsilon, lowest: 0, highest: 0 };
+    fn new(domain: Domain, bits: Vec<u64>, tolerance: Tolerance, options: &Options) -> Self {
+        // Fill and mask values are exact wherever the grid may put their neighbours.
+        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
+        let positions = bits.iter().map(|&pattern| domain.position(pattern).filter(|_| !is_mark(pattern)));
+        Self::at(domain, positions.collect(), bits, tolerance)
+    }
+
+    /// With pixels at these positions, special where there is none.
+    fn at(domain: Domain, positions: Vec<Option<i64>>, bits: Vec<u64>, tolerance: Tolerance) -> Self {
+        let specials = positions.iter().map(|position| u8::from(position.is_none())).collect();
+        let positions = positions.into_iter().map(Option::unwrap_or_default).collect();
+        let mut target = Self {
+            domain,
+            bits,
+            positions,
+            specials,
+            patterns: None,
+            widths: None,
+            tolerance,
+            lowest: 0,
+            highest: 0,
+        };
         target.number_specials();
         target
+    }
+
+    /// Whether nothing may be off.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.tolerance == Tolerance::EXACT
+    }
+
+    /// Whether positions are proportional to values, as the network's output is, and may be off.
+    pub(crate) fn suits_network(&self) -> bool {
+        matches!(self.domain.scale, Scale::Linear { .. }) && !self.is_exact()
     }
 
     /// Makes pixels special that no residual can bring within the bound.
@@ -160,9 +231,10 @@ impl Target {
             domain: self.domain,
             bits: pixels.clone().map(|i| self.bits[i]).collect(),
             positions: pixels.clone().map(|i| self.positions[i]).collect(),
-            specials: pixels.map(|i| self.specials[i]).collect(),
+            specials: pixels.clone().map(|i| self.specials[i]).collect(),
             patterns: self.patterns.clone(),
-            epsilon: self.epsilon,
+            widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths[i]).collect()),
+            tolerance: self.tolerance,
             lowest: self.lowest,
             highest: self.highest,
         }
@@ -173,13 +245,45 @@ impl Target {
         FrameTarget {
             bits: &self.bits[pixels.clone()],
             positions: &self.positions[pixels.clone()],
-            specials: &self.specials[pixels],
-            epsilon: self.epsilon,
+            specials: &self.specials[pixels.clone()],
+            widths: match &self.widths {
+                Some(widths) => Widths::Each(&widths[pixels]),
+                None => Widths::Uniform(self.domain.step_positions()),
+            },
+            tolerance: self.tolerance,
         }
     }
 
     /// Whether a position reconstructs a pixel within the bound.
     pub(crate) fn reaches(&self, pixel: usize, position: i64) -> bool {
-        within(self.domain.element, self.domain.value_bits(position), self.bits[pixel], self.epsilon)
+        self.tolerance.allows(self.domain.element, self.bits[pixel], self.domain.value_bits(position))
     }
+}
+
+/// Fraction bits of a domain with such steps; `None` where it does not reach so far, or has no steps.
+fn fraction_bits(magnitude: f64, step: f64) -> Option<u32> {
+    let steps = magnitude / step;
+    if !(step > 0.0 && step.is_finite() && steps < MAX_POSITION as f64 / 4.0) {
+        return None;
+    }
+    let room = (MAX_POSITION as f64 / 2.0 / steps.max(1.0)).log2().floor() as u32;
+    Some(FRACTION_BITS.min(room))
+}
+
+/// What may stand for a value, from where to where on the square-root scale; `None` where the element type's own spacing
+/// takes up most of the bound, and for what is no number.
+fn allowed_roots(element: ElementType, pattern: u64, tolerance: Tolerance) -> Option<(f64, f64)> {
+    if is_special(element, pattern) {
+        return None;
+    }
+    let value = number(element, pattern);
+    let epsilon = tolerance.epsilon(element, pattern);
+    let farthest = value.abs() + epsilon;
+    let (reach, spacing) = if element.is_float() {
+        (epsilon, 0.5 * ulp(element, farthest.min(f64::MAX / 4.0)))
+    } else {
+        (epsilon.floor() + 0.5, ulp(ElementType::F64, farthest).floor())
+    };
+    let (low, high) = (to_root(value - (reach - spacing)), to_root(value + (reach - spacing)));
+    (spacing < reach / 2.0 && high.is_finite() && low.is_finite()).then_some((low, high))
 }

@@ -19,6 +19,7 @@ fn json_params(args: &[&str]) -> RequestedParams {
 fn every_bound_arrives_as_it_was_given() {
     assert_eq!(json_params(&["--abs", "1e-3"]).bound, Bound::Absolute(1e-3));
     assert_eq!(json_params(&["--rel", "0.01"]).bound, Bound::Relative(0.01));
+    assert_eq!(json_params(&["--noise", "0.5"]).bound, Bound::Noise(0.5));
     assert_eq!(json_params(&["--lossless"]).bound, Bound::Lossless);
     assert_eq!(json_params(&["--none"]).bound, Bound::None);
     assert_eq!(json_params(&["--none", "--effort", "best"]).effort, Effort::Best);
@@ -57,10 +58,11 @@ fn every_tool_gets_the_same_words() {
 #[test]
 fn rejects_bounds_that_are_not() {
     let folder = Folder::new();
-    folder.sae(&["filter-args"]).expect(2).says(&["--abs", "--rel", "--lossless", "--none"]);
+    folder.sae(&["filter-args"]).expect(2).says(&["--abs", "--rel", "--noise", "--lossless", "--none"]);
     folder.sae(&["filter-args", "--abs", "1", "--lossless"]).expect(2).says(&["cannot be used with"]);
     folder.sae(&["filter-args", "--abs", "-1"]).expect(2).says(&["--abs", "-1", "above 0"]);
     folder.sae(&["filter-args", "--rel", "1.5"]).expect(2).says(&["--rel", "1.5", "between 0 and 1"]);
+    folder.sae(&["filter-args", "--noise", "0"]).expect(2).says(&["--noise", "0", "above 0"]);
     folder.sae(&["filter-args", "--abs", "nan"]).expect(2).says(&["--abs", "NaN"]);
 }
 

@@ -53,6 +53,8 @@ pub const H5ZSAE_BOUND_LOSSLESS: u32 = 0;
 pub const H5ZSAE_BOUND_ABSOLUTE: u32 = 1;
 /// Bound: no value is off by more than the number given times the range of the chunk.
 pub const H5ZSAE_BOUND_RELATIVE: u32 = 2;
+/// Bound: no value x is off by more than the number given times the square root of x, or of 1 where x is below 1.
+pub const H5ZSAE_BOUND_NOISE: u32 = 3;
 /// Bound: none. The network's code alone; the error is measured, not promised.
 pub const H5ZSAE_BOUND_NONE: u32 = 4;
 
@@ -522,7 +524,11 @@ unsafe fn parse_shape(chunk: &h5zsae_chunk) -> Result<ChunkShape, Error> {
 
 fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
     let kind = u8::try_from(options.bound_kind).map_err(|_| {
-        not_among("bound_kind", options.bound_kind, "0 (lossless), 1 (absolute), 2 (relative), 4 (none)")
+        not_among(
+            "bound_kind",
+            options.bound_kind,
+            "0 (lossless), 1 (absolute), 2 (relative), 3 (noise), 4 (none)",
+        )
     })?;
     let mut parsed = Options::new(Bound::try_new(kind, options.bound)?);
     parsed.effort = match options.effort {

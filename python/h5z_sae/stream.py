@@ -170,7 +170,7 @@ def read_parameters(stream: bytes) -> Parameters:
     element, bound_kind, payload = reader.take(3)
     if payload & 127 != 2:
         raise ModelError(f"stream: payload of kind {payload & 127} has no patches, 2 (coded) expected")
-    reader.take((8 if bound_kind in (1, 2) else 0) + 4 + (8 if payload & 128 else 0) + 4)
+    reader.take((8 if bound_kind in (1, 2, 3) else 0) + 4 + (8 if payload & 128 else 0) + 4)
     rank = reader.integer(1)
     shape = tuple(reader.varint() for _ in range(rank))
     if not 1 <= rank <= 32 or not all(1 <= length < 1 << 32 for length in shape):

@@ -4,6 +4,7 @@ mod block;
 mod exact;
 mod pixel;
 
+use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
 use crate::patch::{BLOCK, PatchGrid, Region};
@@ -71,8 +72,28 @@ pub(crate) struct FrameTarget<'a> {
     pub(crate) positions: &'a [i64],
     /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
     pub(crate) specials: &'a [u8],
-    /// Largest error allowed.
-    pub(crate) epsilon: f64,
+    /// Width of the range of positions that reconstruct each pixel within its bound; the pixel's own is its middle.
+    pub(crate) widths: Widths<'a>,
+    pub(crate) tolerance: Tolerance,
+}
+
+/// How many positions, from the first to the last, keep a pixel within its bound. Never less than a step.
+#[derive(Clone, Copy)]
+pub(crate) enum Widths<'a> {
+    /// The same for all.
+    Uniform(i64),
+    /// One for each pixel.
+    Each(&'a [i64]),
+}
+
+impl Widths<'_> {
+    #[inline]
+    fn of(self, pixel: usize) -> i64 {
+        match self {
+            Self::Uniform(width) => width,
+            Self::Each(widths) => widths[pixel],
+        }
+    }
 }
 
 /// What is done to a frame: coded to the target, or decoded where there is none.
@@ -269,15 +290,15 @@ impl FrameCoder {
     #[inline]
     fn reaches(&self, target: &FrameTarget, i: usize, position: i64) -> bool {
         let distance = 2 * (position - target.positions[i]).abs();
-        let step = self.rules.domain.step_positions();
-        if distance + 2 < step && !self.may_overflow {
+        let width = target.widths.of(i);
+        if distance + 2 < width && !self.may_overflow {
             return true;
         }
-        if distance > step + 2 {
+        if distance > width + 2 {
             return false;
         }
-        let bits = self.rules.domain.value_bits(position);
-        crate::bound::within(self.rules.domain.element, bits, target.bits[i], target.epsilon)
+        let restored = self.rules.domain.value_bits(position);
+        target.tolerance.allows(self.rules.domain.element, target.bits[i], restored)
     }
 
     /// Predictor errors of a row start at zero, and rows above the frame have none.

@@ -174,13 +174,15 @@ impl FrameCoder {
         ])
     }
 
-    /// The residual that brings the prediction nearest to the target, repaired by one where rounding to the element
-    /// type would break the bound. Where nothing helps, the pixel is noted as unreachable.
+    /// The residual that brings the prediction nearest to the target, or, where several keep the bound, the one nearest
+    /// to 0; repaired by one where rounding to the element type would break the bound. Where nothing helps, the pixel is
+    /// noted as unreachable.
     fn residual(&mut self, target: &FrameTarget, i: usize, prediction: i64) -> i64 {
         let step = self.rules.domain.step_positions();
         let distance = target.positions[i] - prediction;
-        let residual = round_shift(distance, self.rules.domain.fraction_bits);
-        for candidate in [residual, residual + 1, residual - 1] {
+        let nearest = round_shift(distance, self.rules.domain.fraction_bits);
+        let least = least_residual(distance, target.widths.of(i), self.rules.domain.fraction_bits);
+        for candidate in [least.unwrap_or(nearest), nearest, nearest + 1, nearest - 1] {
             if self.reaches(target, i, prediction + candidate * step) {
                 return candidate;
             }
@@ -188,7 +190,7 @@ impl FrameCoder {
         if target.specials[i] == 0 {
             self.unreachable.push(i);
         }
-        residual
+        nearest
     }
 
     /// Sum of the neighbours' errors with weights that add up to eight, over four.
@@ -319,6 +321,18 @@ impl FrameCoder {
         });
         if positive { coded as i64 } else { (coded as i64).wrapping_neg() }
     }
+}
+
+/// The residual nearest to 0 among those that move a prediction, so far below the target, into a range of positions about
+/// it. `None` where the range is so narrow that there is one at most.
+#[inline]
+fn least_residual(distance: i64, width: i64, fraction_bits: u32) -> Option<i64> {
+    if width <= 1 << fraction_bits {
+        return None;
+    }
+    let highest = (2 * distance + width) >> (fraction_bits + 1);
+    let lowest = -((width - 2 * distance) >> (fraction_bits + 1));
+    (lowest <= highest).then(|| 0.clamp(lowest, highest))
 }
 
 /// Magnitude of an error, cut where sums of several stay in range: differences of stored patterns have 64 bits.

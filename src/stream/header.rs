@@ -45,9 +45,6 @@ pub struct StreamHeader {
     pub values_crc: u32,
 }
 
-/// Bound kind that is reserved for noise-scaled bounds.
-const NOISE_BOUND: u8 = 3;
-
 /// Bit 7 of the payload byte: a model id follows.
 const HAS_MODEL: u8 = 0x80;
 
@@ -115,10 +112,6 @@ impl StreamHeader {
             2 => Payload::Coded,
             other => return Err(Error::corrupt(format!("payload kind {other}: known are 0 to 2"))),
         };
-        if bound_kind == NOISE_BOUND {
-            let message = "bound kind 3 (noise-scaled) in the header: this library does not read it yet";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         let bound_value = if has_value(bound_kind) { reader.f64()? } else { 0.0 };
         let bound = Bound::try_new(bound_kind, bound_value).map_err(|e| Error::corrupt(e.message()))?;
         let max_abs_err = reader.f32()?;

@@ -18,7 +18,7 @@ const LATENTS_ONLY: u8 = 8;
 const ORDERED: u8 = 16;
 const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
-const RESERVED: u8 = 128;
+const SQUARE_ROOT: u8 = 128;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -88,11 +88,12 @@ impl PayloadRules {
                 | flag(self.network.is_some(), HAS_NETWORK)
                 | flag(frames.latents_only, LATENTS_ONLY)
                 | flag(domain.scale == Scale::Ordered, ORDERED)
+                | flag(matches!(domain.scale, Scale::SquareRoot { .. }), SQUARE_ROOT)
                 | flag(default_patch, DEFAULT_PATCH)
                 | flag(middle_centre, MIDDLE_CENTRE),
             domain.fraction_bits as u8,
         ];
-        if let Scale::Linear { step } = domain.scale {
+        if let Scale::Linear { step } | Scale::SquareRoot { step } = domain.scale {
             out.extend_from_slice(&((step.to_bits() >> 32) as u32).to_le_bytes());
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
@@ -132,7 +133,9 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
+        if flags & (ORDERED | SQUARE_ROOT) == ORDERED | SQUARE_ROOT
+            || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE
+        {
             return Err(Error::corrupt(format!(
                 "payload flags {flags:#04x}: a reserved combination of bits"
             )));
@@ -185,7 +188,7 @@ fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Re
         if !(step.is_finite() && step > 0.0) {
             return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
         }
-        Scale::Linear { step }
+        if flags & SQUARE_ROOT != 0 { Scale::SquareRoot { step } } else { Scale::Linear { step } }
     };
     Ok(Domain { element: stream.element, scale, fraction_bits })
 }
