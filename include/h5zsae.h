@@ -212,6 +212,15 @@ typedef struct {
    * Bit pattern of the value of masked pixels, likewise.
    */
   uint64_t mask_value;
+  /**
+   * 1 to let errors cancel out within each block of 8 x 8 pixels: its mean error is then at most 1/16 of the bound. Costs
+   * bits; not with H5ZSAE_BOUND_NONE.
+   */
+  uint32_t unbiased;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } h5zsae_options;
 
 /**

@@ -29,6 +29,12 @@ impl Tolerance {
         }
     }
 
+    /// The same for a value of this type: integers are off by whole numbers.
+    pub(crate) fn reach(self, element: ElementType, original: u64) -> f64 {
+        let epsilon = self.epsilon(element, original);
+        if element.is_float() { epsilon } else { epsilon.floor() }
+    }
+
     /// Whether a value keeps its bound.
     pub(crate) fn allows(self, element: ElementType, original: u64, restored: u64) -> bool {
         within(element, restored, original, self.epsilon(element, original))
@@ -48,18 +54,27 @@ fn within(element: ElementType, a: u64, b: u64, epsilon: f64) -> bool {
 
 /// Distance of two values; infinite or NaN where one is not finite.
 pub(crate) fn distance(element: ElementType, a: u64, b: u64) -> f64 {
+    difference(element, a, b).abs()
+}
+
+/// What a value is above another; infinite or NaN where one is not finite.
+pub(crate) fn difference(element: ElementType, a: u64, b: u64) -> f64 {
     match element.class() {
-        ElementClass::Float => (number(element, a) - number(element, b)).abs(),
-        _ => integer_distance(element, a, b) as f64,
+        ElementClass::Float => number(element, a) - number(element, b),
+        _ => integer_difference(element, a, b) as f64,
     }
 }
 
 fn integer_distance(element: ElementType, a: u64, b: u64) -> u128 {
+    integer_difference(element, a, b).unsigned_abs()
+}
+
+fn integer_difference(element: ElementType, a: u64, b: u64) -> i128 {
     let wide = |bits: u64| match element.class() {
         ElementClass::Signed => i128::from(sign_extend(element, bits)),
         _ => i128::from(bits),
     };
-    (wide(a) - wide(b)).unsigned_abs()
+    wide(a) - wide(b)
 }
 
 #[cfg(test)]

@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn requested(bound: Bound) -> RequestedParams {
-    RequestedParams { bound, model: ModelId(0x0123_4567_89ab_cdef), effort: Effort::Best, mask_value: None }
+    RequestedParams {
+        bound,
+        model: ModelId(0x0123_4567_89ab_cdef),
+        effort: Effort::Best,
+        unbiased: false,
+        mask_value: None,
+    }
 }
 
 fn stored_words() -> [u32; N_STORED] {
@@ -28,6 +34,13 @@ fn assert_rejected(index: usize, value: u32, expected: &[&str]) {
 fn lays_out_requested_words_as_documented() {
     let words = requested(Bound::Absolute(1.0)).to_words();
     assert_eq!(words, [LAYOUT_VERSION, 1, 0, 0x3ff0_0000, 0x89ab_cdef, 0x0123_4567, 2]);
+}
+
+#[test]
+fn unbiased_errors_are_bit_2_of_the_options() {
+    let request = RequestedParams { unbiased: true, ..requested(Bound::Absolute(1.0)) };
+    assert_eq!(request.to_words()[6], 6);
+    assert!(RequestedParams::parse(&request.to_words()).unwrap().unbiased);
 }
 
 #[test]
@@ -96,6 +109,11 @@ fn rejects_wrong_bounds() {
 fn rejects_wrong_options() {
     assert_rejected(6, 3, &["cd_value 6 (options) is 3", "2 best"]);
     assert_rejected(6, 0x100, &["cd_value 6 (options) is 0x100"]);
+    assert_rejected(6, 7, &["cd_value 6 (options) is 7"]);
+    let mut words = requested(Bound::None).to_words();
+    words[6] = 4;
+    let error = RequestedParams::parse(&words).unwrap_err();
+    assert!(error.message().contains("cd_value 6 (options) is 4: bit 2 (unbiased) needs a bound"), "{error}");
 }
 
 #[test]
@@ -139,6 +157,7 @@ prop_compose! {
             Just((4, 0.0)),
         ],
         model in any::<u64>(),
+        unbiased in any::<bool>(),
         effort in prop_oneof![Just(Effort::Default), Just(Effort::Fast), Just(Effort::Best)],
         mask_value in any::<Option<u8>>(),
     ) -> RequestedParams {
@@ -146,6 +165,7 @@ prop_compose! {
             bound: Bound::try_new(kind, value).unwrap(),
             model: ModelId(model),
             effort,
+            unbiased: unbiased && kind != 4,
             mask_value: mask_value.map(u64::from),
         }
     }

@@ -32,7 +32,7 @@ pub trait ModelSource {
 ///
 /// # Errors
 /// `InvalidArgument` if `bytes` is not as long as the shape says, or the bound is not one that [`Bound::try_new`]
-/// allows.
+/// allows, or [`Bound::None`] is to be unbiased.
 pub fn compress_chunk(
     bytes: &[u8],
     element: ElementType,
@@ -41,6 +41,11 @@ pub fn compress_chunk(
     backend: &dyn Backend,
 ) -> Result<Vec<u8>, Error> {
     Bound::try_new(options.bound.kind(), options.bound.value())?;
+    if options.unbiased && options.bound == Bound::None {
+        return Err(Error::invalid(
+            "unbiased errors without a bound: errors are kept small by a bound of another kind",
+        ));
+    }
     let expected_bytes = shape.n_values() * element.size_bytes();
     if bytes.len() != expected_bytes {
         return Err(Error::invalid(format!(

@@ -462,7 +462,11 @@ impl<'a> ChunkEncoder<'a> {
                     && target.reaches(i, position)
             })
         });
-        if !all {
+        let balanced =
+            target
+                .frame(self.chunk.pixels(frame))
+                .is_balanced(&target.domain, grid.cols, &region, |_| position);
+        if !(all && balanced) {
             return None;
         }
         for row in region.row..region.row + region.rows {

@@ -92,11 +92,22 @@ pub struct Options {
     pub model: Option<Arc<Model>>,
     /// Work spent.
     pub effort: Effort,
+    /// Let errors cancel out: those of a block of 8 × 8 pixels add up to at most 1/16 of what its pixels may be off
+    /// together, or to what one of them may be off, if that is more. Costs bits; decodes like any other stream. Not
+    /// with [`Bound::None`].
+    pub unbiased: bool,
 }
 
 impl Options {
-    /// The given bound, no model, nothing masked.
+    /// The given bound, no model, nothing masked, errors as they fall.
     pub fn new(bound: Bound) -> Self {
-        Self { bound, fill_value: None, mask_value: None, model: None, effort: Effort::Default }
+        Self {
+            bound,
+            fill_value: None,
+            mask_value: None,
+            model: None,
+            effort: Effort::Default,
+            unbiased: false,
+        }
     }
 }

@@ -28,9 +28,11 @@ pub(crate) struct Target {
     pub(crate) specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
     pub(crate) patterns: Option<Vec<u64>>,
-    /// As in [`FrameTarget`]; `None` for a step everywhere.
+    /// As in [`FrameTarget`]; `None` where all are the same.
     widths: Option<Vec<i64>>,
+    uniform_width: i64,
     tolerance: Tolerance,
+    unbiased: bool,
     /// Range of all positions, in whole steps.
     pub(crate) lowest: i64,
     pub(crate) highest: i64,
@@ -88,19 +90,26 @@ impl Target {
         epsilon: f64,
         options: &Options,
     ) -> Option<Self> {
-        let step = if element.is_float() {
+        // What may stand for a pixel: how wide that is, and how wide the part of it on one side, the pixel's value counted
+        // in. Of positions so far apart as that, each prediction reaches one on either side.
+        let (width, one_sided) = if element.is_float() {
             // Rounding a position's value to the element type takes up to half an ulp of the bound.
             // A bound that is larger still has nothing to add but overflow.
-            2.0 * (epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude()))
+            let reach = epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude());
+            (2.0 * reach, reach)
         } else {
             // Beyond 2⁵³ a position's value and the pixel's own are rounded to f64, each by up to half of its ulp.
             let rounded = ulp(ElementType::F64, range.magnitude()).floor();
-            2.0 * (epsilon.floor().min(2f64.powi(62)) - rounded) + 1.0
+            let reach = epsilon.floor().min(2f64.powi(62)) - rounded;
+            (2.0 * reach + 1.0, reach + 1.0)
         };
-        let step = storable_step(step);
+        let step = storable_step(if options.unbiased { one_sided } else { width });
         let fraction_bits = fraction_bits(range.magnitude(), step)?;
         let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits };
-        Some(Self::new(domain, bits, Tolerance::Uniform(epsilon), options))
+        let mut target = Self::new(domain, bits, Tolerance::Uniform(epsilon), options);
+        target.uniform_width = (width / domain.unit()) as i64;
+        target.unbiased = options.unbiased;
+        Some(target)
     }
 
     /// What a noise bound allows about each value is a range of about the same width on the square-root scale. The
@@ -117,11 +126,13 @@ impl Target {
             return None;
         }
         let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
-        let allowed: Vec<Option<(f64, f64)>> = bits
+        let allowed: Vec<Option<Allowed>> = bits
             .iter()
-            .map(|&pattern| allowed_roots(element, pattern, tolerance).filter(|_| !is_mark(pattern)))
+            .map(|&pattern| Allowed::about(element, pattern, tolerance).filter(|_| !is_mark(pattern)))
+            .map(|allowed| if options.unbiased { allowed.map(Allowed::even_sided) } else { allowed })
             .collect();
-        let narrowest = allowed.iter().flatten().map(|(low, high)| high - low).fold(f64::INFINITY, f64::min);
+        let room = |allowed: &Allowed| if options.unbiased { allowed.one_sided() } else { allowed.width() };
+        let narrowest = allowed.iter().flatten().map(room).fold(f64::INFINITY, f64::min);
         let n_exact = bits
             .iter()
             .zip(&allowed)
@@ -135,13 +146,13 @@ impl Target {
         let domain = Domain { element, scale: Scale::SquareRoot { step }, fraction_bits };
         let unit = domain.unit();
         let positions = allowed.iter().map(|allowed| {
-            let middle = allowed.map(|(low, high)| ((low + high) / 2.0 / unit).round() as i64);
-            middle.filter(|middle| middle.abs() <= MAX_POSITION)
+            let middle = allowed.map(|allowed| (allowed.middle() / unit).round());
+            middle.filter(|middle| middle.abs() <= MAX_POSITION as f64).map(|middle| middle as i64)
         });
         let mut target = Self::at(domain, positions.collect(), bits, tolerance);
-        let width =
-            |allowed: &Option<(f64, f64)>| allowed.map_or(0, |(low, high)| ((high - low) / unit) as i64);
-        target.widths = Some(allowed.iter().map(width).collect());
+        let width = |allowed: &Allowed| (allowed.width() / unit).min(2.0 * MAX_POSITION as f64) as i64;
+        target.widths = Some(allowed.iter().map(|allowed| allowed.as_ref().map_or(0, width)).collect());
+        target.unbiased = options.unbiased;
         Some(target)
     }
 
@@ -169,7 +180,9 @@ impl Target {
             specials,
             patterns: None,
             widths: None,
+            uniform_width: domain.step_positions(),
             tolerance,
+            unbiased: false,
             lowest: 0,
             highest: 0,
         };
@@ -180,6 +193,11 @@ impl Target {
     /// Whether nothing may be off.
     pub(crate) fn is_exact(&self) -> bool {
         self.tolerance == Tolerance::EXACT
+    }
+
+    /// Width of the range of positions within the bound, where it is the same for all pixels.
+    pub(crate) fn uniform_width(&self) -> i64 {
+        self.uniform_width
     }
 
     /// Whether positions are proportional to values, as the network's output is, and may be off.
@@ -234,7 +252,9 @@ impl Target {
             specials: pixels.clone().map(|i| self.specials[i]).collect(),
             patterns: self.patterns.clone(),
             widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths[i]).collect()),
+            uniform_width: self.uniform_width,
             tolerance: self.tolerance,
+            unbiased: self.unbiased,
             lowest: self.lowest,
             highest: self.highest,
         }
@@ -248,9 +268,10 @@ impl Target {
             specials: &self.specials[pixels.clone()],
             widths: match &self.widths {
                 Some(widths) => Widths::Each(&widths[pixels]),
-                None => Widths::Uniform(self.domain.step_positions()),
+                None => Widths::Uniform(self.uniform_width),
             },
             tolerance: self.tolerance,
+            unbiased: self.unbiased,
         }
     }
 
@@ -270,20 +291,51 @@ fn fraction_bits(magnitude: f64, step: f64) -> Option<u32> {
     Some(FRACTION_BITS.min(room))
 }
 
-/// What may stand for a value, from where to where on the square-root scale; `None` where the element type's own spacing
-/// takes up most of the bound, and for what is no number.
-fn allowed_roots(element: ElementType, pattern: u64, tolerance: Tolerance) -> Option<(f64, f64)> {
-    if is_special(element, pattern) {
-        return None;
+/// What may stand for a value, on the square-root scale.
+#[derive(Clone, Copy)]
+struct Allowed {
+    low: f64,
+    high: f64,
+    /// The part of it that stands for the value itself: one point, or for integers all that is rounded to it.
+    own: (f64, f64),
+}
+
+impl Allowed {
+    /// `None` where the element type's own spacing takes up most of the bound, and for what is no number.
+    fn about(element: ElementType, pattern: u64, tolerance: Tolerance) -> Option<Self> {
+        if is_special(element, pattern) {
+            return None;
+        }
+        let value = number(element, pattern);
+        let half = if element.is_float() { 0.0 } else { 0.5 };
+        let reach = tolerance.reach(element, pattern) + half;
+        let farthest = (value.abs() + reach).min(f64::MAX / 4.0);
+        let spacing = match element.is_float() {
+            true => 0.5 * ulp(element, farthest),
+            false => ulp(ElementType::F64, farthest).floor(),
+        };
+        let within = |reach: f64| (to_root(value - reach), to_root(value + reach));
+        let (low, high) = within(reach - spacing);
+        let is_wide = spacing < reach / 2.0 && low.is_finite() && high.is_finite();
+        is_wide.then(|| Self { low, high, own: within(half) })
     }
-    let value = number(element, pattern);
-    let epsilon = tolerance.epsilon(element, pattern);
-    let farthest = value.abs() + epsilon;
-    let (reach, spacing) = if element.is_float() {
-        (epsilon, 0.5 * ulp(element, farthest.min(f64::MAX / 4.0)))
-    } else {
-        (epsilon.floor() + 0.5, ulp(ElementType::F64, farthest).floor())
-    };
-    let (low, high) = (to_root(value - (reach - spacing)), to_root(value + (reach - spacing)));
-    (spacing < reach / 2.0 && high.is_finite() && low.is_finite()).then_some((low, high))
+
+    fn width(&self) -> f64 {
+        self.high - self.low
+    }
+
+    fn middle(&self) -> f64 {
+        (self.low + self.high) / 2.0
+    }
+
+    /// Width of the narrower part on one side of the value, what stands for the value itself counted in.
+    fn one_sided(&self) -> f64 {
+        (self.own.1 - self.low).min(self.high - self.own.0)
+    }
+
+    /// As wide on either side of the value as on the narrower one.
+    fn even_sided(self) -> Self {
+        let side = self.one_sided();
+        Self { low: self.own.1 - side, high: self.own.0 + side, ..self }
+    }
 }

@@ -172,6 +172,7 @@ fn draw_case(
     let mut patterns = fill(content, element, &shape, &mut rng);
     let bound = draw_bound(bound, element, &patterns, &mut rng);
     let mut options = Options::new(bound);
+    options.unbiased = bound != Bound::None && rng.one_in(4);
     strew(strewn, element, &mut patterns, &mut options, &mut rng);
     Case { element, shape, patterns, options }
 }

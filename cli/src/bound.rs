@@ -44,6 +44,17 @@ impl BoundArgs {
     }
 }
 
+/// How the encoder goes about it. Every choice is read the same way.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct EncoderArgs {
+    /// Work spent by the encoder; every level is read the same way
+    #[arg(long, value_enum, default_value_t)]
+    effort: EffortArg,
+    /// Let errors cancel out within each block of 8 x 8 pixels: its mean error is at most 1/16 of the bound; costs bits
+    #[arg(long, conflicts_with = "none")]
+    unbiased: bool,
+}
+
 /// Work spent by the encoder.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum EffortArg {
@@ -70,10 +81,11 @@ impl From<EffortArg> for Effort {
 pub fn requested(
     bound: Bound,
     model: ModelId,
-    effort: EffortArg,
+    encoder: EncoderArgs,
     mask_value: Option<u64>,
 ) -> RequestedParams {
-    RequestedParams { bound, model, effort: effort.into(), mask_value }
+    let EncoderArgs { effort, unbiased } = encoder;
+    RequestedParams { bound, model, effort: effort.into(), unbiased, mask_value }
 }
 
 /// A bound in words, for people.

@@ -8,7 +8,7 @@ use h5z_sae::ElementType;
 use h5z_sae::cd_values::FILTER_ID;
 use h5z_sae::sae::ModelId;
 
-use crate::bound::{BoundArgs, EffortArg, bit_pattern, parse_element, requested};
+use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, parse_element, requested};
 use crate::error::CliError;
 use crate::models;
 use crate::output::print;
@@ -29,9 +29,8 @@ pub struct Args {
     /// Element type of the dataset as numpy writes it; needed for --mask-value
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_element, default_value = "f4")]
     element: ElementType,
-    /// Work spent by the encoder; every level is read the same way
-    #[arg(long, value_enum, default_value_t)]
-    effort: EffortArg,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Tool or language to print for
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -58,7 +57,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         Some(path) => models::load(path)?.id(),
         None => ModelId(0),
     };
-    let words = requested(args.bound.bound()?, model, args.effort, mask_value).to_words();
+    let words = requested(args.bound.bound()?, model, args.encoder, mask_value).to_words();
     print(&args.format.render(&words))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use h5z_sae::{Bound, ElementClass, ElementType};
 use hdf5::{Dataset, File, LocationType};
 use rayon::ThreadPool;
 
-use crate::bound::{BoundArgs, EffortArg, bit_pattern, describe, requested};
+use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
 use crate::error::{At, CliError};
@@ -54,9 +54,8 @@ pub struct Args {
     /// Value of masked pixels: it comes back exactly and does not count in ranges
     #[arg(long, value_name = "V", allow_negative_numbers = true)]
     mask_value: Option<String>,
-    /// Work spent by the encoder; every level is read the same way
-    #[arg(long, value_enum, default_value_t)]
-    effort: EffortArg,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -181,7 +180,7 @@ fn plan_dataset(
     let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
     let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
     let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, pool)?;
-    let request = requested(bound, model, args.effort, mask_value);
+    let request = requested(bound, model, args.encoder, mask_value);
     Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, chunking, request })
 }
 

@@ -131,6 +131,11 @@ pub struct h5zsae_options {
     pub fill_value: u64,
     /// Bit pattern of the value of masked pixels, likewise.
     pub mask_value: u64,
+    /// 1 to let errors cancel out within each block of 8 x 8 pixels: its mean error is then at most 1/16 of the bound. Costs
+    /// bits; not with H5ZSAE_BOUND_NONE.
+    pub unbiased: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What a stream says of itself.
@@ -537,6 +542,14 @@ fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
         H5ZSAE_EFFORT_BEST => Effort::Best,
         other => return Err(not_among("effort", other, "0 (default), 1 (fast), 2 (best)")),
     };
+    parsed.unbiased = match options.unbiased {
+        0 => false,
+        1 => true,
+        other => return Err(not_among("unbiased", other, "0, 1")),
+    };
+    if options.reserved != 0 {
+        return Err(not_among("reserved", options.reserved, "0"));
+    }
     parsed.fill_value = parse_flagged("has_fill_value", options.has_fill_value, options.fill_value)?;
     parsed.mask_value = parse_flagged("has_mask_value", options.has_mask_value, options.mask_value)?;
     Ok(parsed)

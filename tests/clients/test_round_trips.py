@@ -92,6 +92,18 @@ def test_noise_bounds_hold_for_counts(counts, write, tmp_path, k, dtype):
     assert path.stat().st_size < write("exact.h5", data, "--lossless").stat().st_size
 
 
+@pytest.mark.parametrize("epsilon", [1e-2, 1e-3])
+def test_unbiased_errors_cancel_out_in_blocks(frames, write, epsilon):
+    def block_means(*flags):
+        with h5py.File(write("unbiased.h5", frames, "--abs", epsilon, *flags, chunks=(48, 64, 64))) as f:
+            errors = f["frames"][...].astype(np.float64) - frames
+        assert np.abs(errors).max() <= epsilon
+        return np.abs(errors.reshape(96, 8, 8, 8, 8).mean(axis=(2, 4))).max() / epsilon
+
+    assert block_means() > 1 / 8
+    assert block_means("--unbiased") <= 1 / 16 * (1 + 1e-9)
+
+
 def test_noise_bounds_stand_in_the_third_kind_of_cd_values(counts, tmp_path):
     path = tmp_path / "words.h5"
     words = (0, 3, 0, 0x3FE00000, 0, 0, 0)
