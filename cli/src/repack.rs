@@ -48,7 +48,7 @@ pub struct Args {
     /// dimensions]
     #[arg(long = "dataset", value_name = "/PATH")]
     datasets: Vec<String>,
-    /// Dimensions of a chunk, one number for each of the dataset's [default: whole frames, at most 256 and 4 MiB]
+    /// Dimensions of a chunk, one number for each of the dataset's [default: whole frames, at most 256 and 1 MiB]
     #[arg(long, value_name = "F,R,C", value_delimiter = ',')]
     chunk: Vec<usize>,
     /// Value of masked pixels: it comes back exactly and does not count in ranges
@@ -175,7 +175,7 @@ fn plan_dataset(
     let dims = dims_with_values(&dataset)?;
     let chunking = match args.chunk.as_slice() {
         [] => chunking::choose(&dims, element.size_bytes()),
-        asked => chunking::requested(asked, &dims)?,
+        asked => chunking::requested(asked, &dims, element.size_bytes())?,
     };
     let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
     let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
