@@ -83,6 +83,11 @@
 #define H5ZSAE_BOUND_RELATIVE 2
 
 /**
+ * Bound: no value x is off by more than the number given times the square root of x, or of 1 where x is below 1.
+ */
+#define H5ZSAE_BOUND_NOISE 3
+
+/**
  * Bound: none. The network's code alone; the error is measured, not promised.
  */
 #define H5ZSAE_BOUND_NONE 4
@@ -207,6 +212,15 @@ typedef struct {
    * Bit pattern of the value of masked pixels, likewise.
    */
   uint64_t mask_value;
+  /**
+   * 1 to let errors cancel out within each block of 8 x 8 pixels: its mean error is then at most 1/16 of the bound. Costs
+   * bits; not with H5ZSAE_BOUND_NONE.
+   */
+  uint32_t unbiased;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } h5zsae_options;
 
 /**

@@ -8,10 +8,10 @@
 //! | word | requested | meaning |
 //! |---|---|---|
 //! | 0 | yes | layout version, [`LAYOUT_VERSION`] |
-//! | 1 | yes | bound kind: 0 lossless, 1 absolute, 2 relative, 4 none (3 is reserved) |
+//! | 1 | yes | bound kind: 0 lossless, 1 absolute, 2 relative, 3 noise, 4 none |
 //! | 2, 3 | yes | bound as IEEE binary64; 0 for kinds without a value |
 //! | 4, 5 | yes | model id; 0 is the built-in model |
-//! | 6 | yes | options: bits 0–1 effort (0 default, 1 fast, 2 best), the rest 0 |
+//! | 6 | yes | options: bits 0–1 effort (0 default, 1 fast, 2 best), bit 2 unbiased, the rest 0 |
 //! | 7 | | element: bits 0–3 class (0 unsigned, 1 signed, 2 float), bits 4–7 byte order (0 little, 1 big), bits 8–15 size in bytes, bits 16–23 rank of the chunk (1 to 32), bits 24–31 zero |
 //! | 8, 9, 10 | | frames, rows, columns of the chunk |
 //! | 11 | | flags: bit 0 a fill value is present, bit 1 a mask value is present |
@@ -45,6 +45,7 @@ pub const N_REQUESTED_WITH_MASK: usize = 9;
 pub const N_STORED: usize = 16;
 
 const EFFORT_BITS: u32 = 0b11;
+const UNBIASED: u32 = 0b100;
 const FLAG_FILL: u32 = 1;
 const FLAG_MASK: u32 = 2;
 
@@ -57,6 +58,8 @@ pub struct RequestedParams {
     pub model: ModelId,
     /// Work spent by the encoder.
     pub effort: Effort,
+    /// Whether errors are to cancel out, as [`Options::unbiased`].
+    pub unbiased: bool,
     /// Bit pattern (native order, zero-extended) of the value that marks masked pixels.
     pub mask_value: Option<u64>,
 }
@@ -64,7 +67,13 @@ pub struct RequestedParams {
 impl Default for RequestedParams {
     /// Lossless with the built-in model.
     fn default() -> Self {
-        Self { bound: Bound::Lossless, model: ModelId(0), effort: Effort::Default, mask_value: None }
+        Self {
+            bound: Bound::Lossless,
+            model: ModelId(0),
+            effort: Effort::Default,
+            unbiased: false,
+            mask_value: None,
+        }
     }
 }
 
@@ -94,12 +103,13 @@ impl RequestedParams {
         if version != LAYOUT_VERSION {
             return Err(wrong(0, "layout version", version, &format!("this library reads {LAYOUT_VERSION}")));
         }
-        Ok(Self {
-            bound: parse_bound(kind, f64::from_bits(join(bound_low, bound_high)))?,
-            model: ModelId(join(model_low, model_high)),
-            effort: parse_effort(options)?,
-            mask_value,
-        })
+        let bound = parse_bound(kind, f64::from_bits(join(bound_low, bound_high)))?;
+        let (effort, unbiased) = parse_options(options)?;
+        if unbiased && bound == Bound::None {
+            let allowed = "bit 2 (unbiased) needs a bound of another kind than 4 (none)";
+            return Err(wrong(6, "options", options, allowed));
+        }
+        Ok(Self { bound, model: ModelId(join(model_low, model_high)), effort, unbiased, mask_value })
     }
 
     /// The words for `H5Pset_filter`: 7, or 9 with a mask value. Inverse of [`Self::parse`].
@@ -115,7 +125,8 @@ impl RequestedParams {
         let [bound_low, bound_high] = split(self.bound.value().to_bits());
         let [model_low, model_high] = split(self.model.0);
         let kind = u32::from(self.bound.kind());
-        [LAYOUT_VERSION, kind, bound_low, bound_high, model_low, model_high, self.effort as u32]
+        let options = self.effort as u32 | if self.unbiased { UNBIASED } else { 0 };
+        [LAYOUT_VERSION, kind, bound_low, bound_high, model_low, model_high, options]
     }
 }
 
@@ -270,6 +281,7 @@ impl StoredParams {
             mask_value: self.requested.mask_value,
             model,
             effort: self.requested.effort,
+            unbiased: self.requested.unbiased,
         }
     }
 
@@ -308,24 +320,29 @@ impl StoredParams {
 }
 
 fn parse_bound(kind: u32, value: f64) -> Result<Bound, Error> {
-    const KINDS: &str = "known are 0 (lossless), 1 (absolute), 2 (relative) and 4 (none)";
+    const KINDS: &str = "known are 0 (lossless), 1 (absolute), 2 (relative), 3 (noise) and 4 (none)";
     let narrow = u8::try_from(kind).map_err(|_| wrong(1, "bound kind", kind, KINDS))?;
-    if !matches!(kind, 0..=2 | 4) {
+    if kind > 4 {
         return Err(wrong(1, "bound kind", kind, KINDS));
     }
     Bound::try_new(narrow, value)
         .map_err(|e| Error::invalid(format!("cd_values 2 and 3 (bound): {}", e.message())))
 }
 
-fn parse_effort(options: u32) -> Result<Effort, Error> {
-    const ALLOWED: &str = "bits 0 and 1 hold the effort (0 default, 1 fast, 2 best), all others must be 0";
-    match options {
-        0 => Ok(Effort::Default),
-        1 => Ok(Effort::Fast),
-        2 => Ok(Effort::Best),
-        _ if options & !EFFORT_BITS != 0 => Err(wrong(6, "options", format_args!("{options:#x}"), ALLOWED)),
-        _ => Err(wrong(6, "options", options, ALLOWED)),
+/// Word 6: the effort, and whether errors are to cancel out.
+fn parse_options(options: u32) -> Result<(Effort, bool), Error> {
+    const ALLOWED: &str = "bits 0 and 1 hold the effort (0 default, 1 fast, 2 best), bit 2 asks for unbiased errors, \
+                           all others must be 0";
+    if options & !(EFFORT_BITS | UNBIASED) != 0 {
+        return Err(wrong(6, "options", format_args!("{options:#x}"), ALLOWED));
     }
+    let effort = match options & EFFORT_BITS {
+        0 => Effort::Default,
+        1 => Effort::Fast,
+        2 => Effort::Best,
+        _ => return Err(wrong(6, "options", options, ALLOWED)),
+    };
+    Ok((effort, options & UNBIASED != 0))
 }
 
 fn parse_pattern(index: usize, name: &str, present: bool, pattern: u64) -> Result<Option<u64>, Error> {

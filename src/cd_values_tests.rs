@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn requested(bound: Bound) -> RequestedParams {
-    RequestedParams { bound, model: ModelId(0x0123_4567_89ab_cdef), effort: Effort::Best, mask_value: None }
+    RequestedParams {
+        bound,
+        model: ModelId(0x0123_4567_89ab_cdef),
+        effort: Effort::Best,
+        unbiased: false,
+        mask_value: None,
+    }
 }
 
 fn stored_words() -> [u32; N_STORED] {
@@ -28,6 +34,13 @@ fn assert_rejected(index: usize, value: u32, expected: &[&str]) {
 fn lays_out_requested_words_as_documented() {
     let words = requested(Bound::Absolute(1.0)).to_words();
     assert_eq!(words, [LAYOUT_VERSION, 1, 0, 0x3ff0_0000, 0x89ab_cdef, 0x0123_4567, 2]);
+}
+
+#[test]
+fn unbiased_errors_are_bit_2_of_the_options() {
+    let request = RequestedParams { unbiased: true, ..requested(Bound::Absolute(1.0)) };
+    assert_eq!(request.to_words()[6], 6);
+    assert!(RequestedParams::parse(&request.to_words()).unwrap().unbiased);
 }
 
 #[test]
@@ -79,7 +92,7 @@ fn rejects_wrong_version() {
 
 #[test]
 fn rejects_wrong_bounds() {
-    assert_rejected(1, 3, &["cd_value 1 (bound kind) is 3", "4 (none)"]);
+    assert_rejected(1, 5, &["cd_value 1 (bound kind) is 5", "4 (none)"]);
     assert_rejected(1, 257, &["cd_value 1 (bound kind) is 257"]);
     assert_rejected(1, 0, &["cd_values 2 and 3 (bound)", "0.001"]);
     assert_rejected(3, 0xbff0_0000, &["cd_values 2 and 3 (bound)", "finite number above 0"]);
@@ -87,12 +100,20 @@ fn rejects_wrong_bounds() {
     let mut words = requested(Bound::Relative(0.5)).to_words();
     words[3] = 0x4000_0000;
     assert!(RequestedParams::parse(&words).unwrap_err().message().contains("relative bound of 2"));
+    let mut words = requested(Bound::Noise(0.5)).to_words();
+    words[3] = 0xbfe0_0000;
+    assert!(RequestedParams::parse(&words).unwrap_err().message().contains("noise bound of -0.5"));
 }
 
 #[test]
 fn rejects_wrong_options() {
     assert_rejected(6, 3, &["cd_value 6 (options) is 3", "2 best"]);
     assert_rejected(6, 0x100, &["cd_value 6 (options) is 0x100"]);
+    assert_rejected(6, 7, &["cd_value 6 (options) is 7"]);
+    let mut words = requested(Bound::None).to_words();
+    words[6] = 4;
+    let error = RequestedParams::parse(&words).unwrap_err();
+    assert!(error.message().contains("cd_value 6 (options) is 4: bit 2 (unbiased) needs a bound"), "{error}");
 }
 
 #[test]
@@ -132,9 +153,11 @@ prop_compose! {
             Just((0u8, 0.0)),
             (1e-300f64..1e300).prop_map(|v| (1, v)),
             (1e-12f64..0.999).prop_map(|v| (2, v)),
+            (1e-12f64..1e12).prop_map(|v| (3, v)),
             Just((4, 0.0)),
         ],
         model in any::<u64>(),
+        unbiased in any::<bool>(),
         effort in prop_oneof![Just(Effort::Default), Just(Effort::Fast), Just(Effort::Best)],
         mask_value in any::<Option<u8>>(),
     ) -> RequestedParams {
@@ -142,6 +165,7 @@ prop_compose! {
             bound: Bound::try_new(kind, value).unwrap(),
             model: ModelId(model),
             effort,
+            unbiased: unbiased && kind != 4,
             mask_value: mask_value.map(u64::from),
         }
     }

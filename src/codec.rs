@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
-use crate::bound::{distance, within};
+use crate::bound::{Tolerance, distance};
 use crate::decode::{count_payload_methods, decode_payload};
 use crate::domain::{exact_domains, is_special, ulp};
 use crate::elementwise;
@@ -32,7 +32,7 @@ pub trait ModelSource {
 ///
 /// # Errors
 /// `InvalidArgument` if `bytes` is not as long as the shape says, or the bound is not one that [`Bound::try_new`]
-/// allows.
+/// allows, or [`Bound::None`] is to be unbiased.
 pub fn compress_chunk(
     bytes: &[u8],
     element: ElementType,
@@ -41,6 +41,11 @@ pub fn compress_chunk(
     backend: &dyn Backend,
 ) -> Result<Vec<u8>, Error> {
     Bound::try_new(options.bound.kind(), options.bound.value())?;
+    if options.unbiased && options.bound == Bound::None {
+        return Err(Error::invalid(
+            "unbiased errors without a bound: errors are kept small by a bound of another kind",
+        ));
+    }
     let expected_bytes = shape.n_values() * element.size_bytes();
     if bytes.len() != expected_bytes {
         return Err(Error::invalid(format!(
@@ -77,20 +82,24 @@ impl Input<'_> {
     fn bounded(&self, bits: &[u64]) -> Result<Option<Vec<u8>>, Error> {
         let Some(range) = ValueRange::of(self.element, bits, self.options) else { return Ok(None) };
         let latents_only = self.options.bound == Bound::None;
-        let epsilon = match self.options.bound {
+        let tolerance = match self.options.bound {
             Bound::Lossless => return Ok(None),
-            Bound::Absolute(epsilon) => epsilon,
-            Bound::Relative(fraction) => fraction * (range.greatest - range.least),
+            Bound::Absolute(epsilon) => Tolerance::Uniform(epsilon),
+            Bound::Relative(fraction) => Tolerance::Uniform(fraction * (range.greatest - range.least)),
+            Bound::Noise(deviations) => Tolerance::Noise(deviations),
             Bound::None if self.options.model.is_none() => return Ok(None),
-            Bound::None => (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
+            Bound::None => Tolerance::Uniform(
+                (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
+            ),
         };
-        let Some(target) = Target::bounded(self.element, bits.to_vec(), range, epsilon, self.options) else {
+        let Some(target) = Target::bounded(self.element, bits.to_vec(), range, tolerance, self.options)
+        else {
             return Ok(None);
         };
         let mut chunk = self.chunk(target, latents_only);
         let Some(coded) = chunk.encode()? else { return Ok(None) };
         let model = self.options.model.as_ref().filter(|_| coded.uses_network).map(|model| model.id());
-        let allowed = if latents_only { f64::INFINITY } else { epsilon };
+        let allowed = if latents_only { Tolerance::Uniform(f64::INFINITY) } else { tolerance };
         self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some((bits, allowed)))
     }
 
@@ -147,7 +156,7 @@ impl Input<'_> {
         bound: Bound,
         model: Option<ModelId>,
         payload: &[u8],
-        allowed: Option<(&[u64], f64)>,
+        allowed: Option<(&[u64], Tolerance)>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut header = self.header(kind, bound, model);
         let used_model = self.options.model.as_ref().filter(|_| model.is_some());
@@ -158,7 +167,7 @@ impl Input<'_> {
             }
             decoded => decoded?,
         };
-        let Some((bits, epsilon)) = allowed else {
+        let Some((bits, tolerance)) = allowed else {
             debug_assert!(decoded == self.bytes, "encoder and decoder of exact values disagree");
             return Ok((decoded == self.bytes).then(|| header.write(payload)));
         };
@@ -168,7 +177,7 @@ impl Input<'_> {
                 || self.options.mask_value == Some(original)
                 || is_special(self.element, original);
             if original != restored {
-                if must_be_exact || !within(self.element, restored, original, epsilon) {
+                if must_be_exact || !tolerance.allows(self.element, original, restored) {
                     debug_assert!(
                         false,
                         "encoder and decoder disagree: {original:x} came back as {restored:x}"

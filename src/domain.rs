@@ -1,7 +1,8 @@
 //! The one integer domain in which everything is reconstructed: docs/format.md, "Reconstruction".
 //!
 //! A position in the domain is an i64 in units of step / 2^`fraction_bits`. In the linear domain it stands for a
-//! value, position × unit, rounded once to the element type. In the ordered domain the step is one representable
+//! value, position × unit, rounded once to the element type. In the square-root domain that product is bent so that equal
+//! steps are equal shares of a count's standard deviation. In the ordered domain the step is one representable
 //! value of the type, so that every finite value has a position of its own and nothing is lost.
 
 use half::f16;
@@ -17,6 +18,8 @@ pub(crate) const MAX_POSITION: i64 = 1 << 52;
 pub(crate) enum Scale {
     /// Values in steps of this size.
     Linear { step: f64 },
+    /// Values above 1 by their square root, in steps of this size; it goes on smoothly as the linear scale below.
+    SquareRoot { step: f64 },
     /// Ranks of representable values.
     Ordered,
 }
@@ -30,10 +33,11 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
-    /// Size of one position in the dataset's units (linear domain).
+    /// Size of one position: in the dataset's units in the linear domain, in those of [`from_root`] in the square-root
+    /// one.
     pub(crate) fn unit(&self) -> f64 {
         match self.scale {
-            Scale::Linear { step } => step / (1u64 << self.fraction_bits) as f64,
+            Scale::Linear { step } | Scale::SquareRoot { step } => step / (1u64 << self.fraction_bits) as f64,
             Scale::Ordered => 1.0,
         }
     }
@@ -47,6 +51,7 @@ impl Domain {
     pub(crate) fn value_bits(&self, position: i64) -> u64 {
         match self.scale {
             Scale::Linear { .. } => number_bits(self.element, position as f64 * self.unit()),
+            Scale::SquareRoot { .. } => number_bits(self.element, from_root(position as f64 * self.unit())),
             Scale::Ordered => ordered_bits(self.element, round_shift(position, self.fraction_bits)),
         }
     }
@@ -59,10 +64,26 @@ impl Domain {
         }
         let position = match self.scale {
             Scale::Linear { .. } => (number(self.element, bits) / self.unit()).round(),
+            Scale::SquareRoot { .. } => (to_root(number(self.element, bits)) / self.unit()).round(),
             Scale::Ordered => (rank(self.element, bits) as f64) * self.step_positions() as f64,
         };
         (position.abs() <= MAX_POSITION as f64).then_some(position as i64)
     }
+}
+
+/// The square-root scale: its slope is √v where the value v is at least 1, and 1 below. Two additions and products at
+/// most, each rounded: docs/numerics.md says why that is the same everywhere.
+pub(crate) fn from_root(root: f64) -> f64 {
+    if root < 1.0 {
+        return root;
+    }
+    let half = (root + 1.0) * 0.5;
+    half * half
+}
+
+/// Inverse of [`from_root`] but for rounding.
+pub(crate) fn to_root(value: f64) -> f64 {
+    if value < 1.0 { value } else { 2.0 * value.sqrt() - 1.0 }
 }
 
 /// `(x + 2^(shift−1)) >> shift`
@@ -234,9 +255,27 @@ mod tests {
     }
 
     #[test]
+    fn the_square_root_scale_is_smooth_and_its_steps_grow_with_the_deviation() {
+        assert_eq!([from_root(-7.5), from_root(0.0), from_root(0.5), from_root(1.0)], [-7.5, 0.0, 0.5, 1.0]);
+        assert_eq!([from_root(3.0), from_root(199.0)], [4.0, 10_000.0]);
+        for value in [-1e30, -1.0, 0.0, 0.3, 1.0, 1.7, 1e3, 1e12, 1e30] {
+            let back = from_root(to_root(value));
+            assert!((back - value).abs() <= 4.0 * f64::EPSILON * value.abs(), "{value} came back as {back}");
+            let slope =
+                (from_root(to_root(value) + 0.5) - from_root(to_root(value) - 0.5)) / value.max(1.0).sqrt();
+            assert!(
+                value == -1e30 || value == 1e30 || (slope - 1.0).abs() < 0.1,
+                "slope of {slope} at {value}"
+            );
+        }
+    }
+
+    #[test]
     fn positions_round_to_the_nearest_value() {
-        for element in types() {
-            let domain = Domain { element, scale: Scale::Linear { step: 3.0 }, fraction_bits: 2 };
+        for (element, scale) in types().into_iter().flat_map(|element| {
+            [Scale::Linear { step: 3.0 }, Scale::SquareRoot { step: 0.2 }].map(|s| (element, s))
+        }) {
+            let domain = Domain { element, scale, fraction_bits: 2 };
             for value in [0.0, 1.0, 7.0, 100.0] {
                 let position = domain.position(number_bits(element, value)).unwrap();
                 assert!(

@@ -96,7 +96,7 @@ impl Chunk<'_> {
         };
         let choices = without.as_ref().map(|without| &without.choices);
         let candidates = match self.model {
-            Some(model) if self.effort != Effort::Fast && self.target.epsilon > 0.0 => {
+            Some(model) if self.effort != Effort::Fast && self.target.suits_network() => {
                 find_candidates(self, model, choices)?
             }
             _ => None,
@@ -171,7 +171,7 @@ impl Chunk<'_> {
         let found = self.find_centre(frames[frames.len() / 2]);
         let middle = Centre::of_frame(self.rows, self.cols);
         let sample = self.sample(&frames, found);
-        let exact = self.target.epsilon == 0.0;
+        let exact = self.target.is_exact();
         let first = if exact { Method::Grid } else { Method::Aligned };
         let mut best = (sample.cost(first, None), None);
         for centre in [found, middle].into_iter().take(if found == middle { 1 } else { 2 }) {
@@ -415,7 +415,7 @@ impl<'a> ChunkEncoder<'a> {
     }
 
     fn pixel_trials(&self, frame: usize) -> Vec<Method> {
-        let exact = self.chunk.target.epsilon == 0.0;
+        let exact = self.chunk.target.is_exact();
         if exact || self.grid_only {
             vec![Method::Grid]
         } else if self.chunk.effort != Effort::Best
@@ -462,7 +462,11 @@ impl<'a> ChunkEncoder<'a> {
                     && target.reaches(i, position)
             })
         });
-        if !all {
+        let balanced =
+            target
+                .frame(self.chunk.pixels(frame))
+                .is_balanced(&target.domain, grid.cols, &region, |_| position);
+        if !(all && balanced) {
             return None;
         }
         for row in region.row..region.row + region.rows {

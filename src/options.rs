@@ -15,18 +15,21 @@ pub enum Bound {
     /// At most this fraction of the range (largest minus smallest) of the chunk's finite, unmasked, non-fill
     /// values; between 0 and 1, both excluded.
     Relative(f64),
+    /// At most k·√max(x, 1) for a value x: k standard deviations of a count, and k for what lies below 1; k > 0 and
+    /// finite.
+    Noise(f64),
     /// Latent codes only, as in the paper: the error is measured and stored, never promised.
     None,
 }
 
 impl Bound {
-    /// The number that stands for the kind of bound in streams and in cd_values. 3 is reserved for noise-scaled
-    /// bounds.
+    /// The number that stands for the kind of bound in streams and in cd_values.
     pub fn kind(self) -> u8 {
         match self {
             Self::Lossless => 0,
             Self::Absolute(_) => 1,
             Self::Relative(_) => 2,
+            Self::Noise(_) => 3,
             Self::None => 4,
         }
     }
@@ -34,7 +37,7 @@ impl Bound {
     /// The bound's value, 0 where it has none.
     pub fn value(self) -> f64 {
         match self {
-            Self::Absolute(value) | Self::Relative(value) => value,
+            Self::Absolute(value) | Self::Relative(value) | Self::Noise(value) => value,
             Self::Lossless | Self::None => 0.0,
         }
     }
@@ -53,9 +56,11 @@ impl Bound {
             1 => Err(Error::invalid(format!("absolute bound of {value}: expected a finite number above 0"))),
             2 if value > 0.0 && value < 1.0 => Ok(Self::Relative(value)),
             2 => Err(Error::invalid(format!("relative bound of {value}: expected a number between 0 and 1"))),
+            3 if value > 0.0 && value.is_finite() => Ok(Self::Noise(value)),
+            3 => Err(Error::invalid(format!("noise bound of {value}: expected a finite number above 0"))),
             4 => Ok(Self::None),
             _ => Err(Error::invalid(format!(
-                "bound kind {kind}: known are 0 (lossless), 1 (absolute), 2 (relative) and 4 (none)"
+                "bound kind {kind}: known are 0 (lossless), 1 (absolute), 2 (relative), 3 (noise) and 4 (none)"
             ))),
         }
     }
@@ -87,11 +92,22 @@ pub struct Options {
     pub model: Option<Arc<Model>>,
     /// Work spent.
     pub effort: Effort,
+    /// Let errors cancel out: those of a block of 8 × 8 pixels add up to at most 1/16 of what its pixels may be off
+    /// together, or to what one of them may be off, if that is more. Costs bits; decodes like any other stream. Not
+    /// with [`Bound::None`].
+    pub unbiased: bool,
 }
 
 impl Options {
-    /// The given bound, no model, nothing masked.
+    /// The given bound, no model, nothing masked, errors as they fall.
     pub fn new(bound: Bound) -> Self {
-        Self { bound, fill_value: None, mask_value: None, model: None, effort: Effort::Default }
+        Self {
+            bound,
+            fill_value: None,
+            mask_value: None,
+            model: None,
+            effort: Effort::Default,
+            unbiased: false,
+        }
     }
 }

@@ -22,6 +22,21 @@ pub(crate) struct Region {
     pub(crate) cols: usize,
 }
 
+impl Region {
+    /// The blocks that tile it, in raster order.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Self> {
+        let Self { row, col, rows, cols } = *self;
+        (0..rows).step_by(BLOCK).flat_map(move |down| {
+            (0..cols).step_by(BLOCK).map(move |right| Self {
+                row: row + down,
+                col: col + right,
+                rows: BLOCK.min(rows - down),
+                cols: BLOCK.min(cols - right),
+            })
+        })
+    }
+}
+
 impl PatchGrid {
     /// Patches across a frame.
     pub(crate) fn across(&self) -> usize {

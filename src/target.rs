@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use crate::array::ElementType;
-use crate::bound::within;
-use crate::domain::{Domain, MAX_POSITION, Scale, number, ulp};
-use crate::frame::{ESCAPE, FrameTarget};
+use crate::bound::Tolerance;
+use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
+use crate::frame::{ESCAPE, FrameTarget, Widths};
 use crate::options::Options;
 
 /// Fraction bits where the range of values leaves room for them: a residual of one step is 2⁶ positions, fine enough
 /// that rounding a prediction to positions costs nothing.
 const FRACTION_BITS: u32 = 6;
+
+/// Of the values under a noise bound at most one in so many may be too large for it.
+const FEW_EXACT: usize = 16;
 
 /// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper 24 of an f64.
 fn storable_step(step: f64) -> f64 {
@@ -25,7 +28,11 @@ pub(crate) struct Target {
     pub(crate) specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
     pub(crate) patterns: Option<Vec<u64>>,
-    pub(crate) epsilon: f64,
+    /// As in [`FrameTarget`]; `None` where all are the same.
+    widths: Option<Vec<i64>>,
+    uniform_width: i64,
+    tolerance: Tolerance,
+    unbiased: bool,
     /// Range of all positions, in whole steps.
     pub(crate) lowest: i64,
     pub(crate) highest: i64,
@@ -62,58 +69,140 @@ impl ValueRange {
 }
 
 impl Target {
-    /// Pixels within ±`epsilon`. `None` where the bound is too fine for the range: then lossless coding serves.
+    /// Pixels within their bounds. `None` where these are too fine for the range: then lossless coding serves.
     pub(crate) fn bounded(
+        element: ElementType,
+        bits: Vec<u64>,
+        range: ValueRange,
+        tolerance: Tolerance,
+        options: &Options,
+    ) -> Option<Self> {
+        match tolerance {
+            Tolerance::Uniform(epsilon) => Self::linear(element, bits, range, epsilon, options),
+            Tolerance::Noise(_) => Self::square_root(element, bits, range, tolerance, options),
+        }
+    }
+
+    fn linear(
         element: ElementType,
         bits: Vec<u64>,
         range: ValueRange,
         epsilon: f64,
         options: &Options,
     ) -> Option<Self> {
-        let step = if element.is_float() {
+        // What may stand for a pixel: how wide that is, and how wide the part of it on one side, the pixel's value counted
+        // in. Of positions so far apart as that, each prediction reaches one on either side.
+        let (width, one_sided) = if element.is_float() {
             // Rounding a position's value to the element type takes up to half an ulp of the bound.
             // A bound that is larger still has nothing to add but overflow.
-            2.0 * (epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude()))
+            let reach = epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude());
+            (2.0 * reach, reach)
         } else {
             // Beyond 2⁵³ a position's value and the pixel's own are rounded to f64, each by up to half of its ulp.
             let rounded = ulp(ElementType::F64, range.magnitude()).floor();
-            2.0 * (epsilon.floor().min(2f64.powi(62)) - rounded) + 1.0
+            let reach = epsilon.floor().min(2f64.powi(62)) - rounded;
+            (2.0 * reach + 1.0, reach + 1.0)
         };
-        let step = storable_step(step);
-        let steps = range.magnitude() / step;
-        if !(step > 0.0 && step.is_finite() && steps < MAX_POSITION as f64 / 4.0) {
+        let step = storable_step(if options.unbiased { one_sided } else { width });
+        let fraction_bits = fraction_bits(range.magnitude(), step)?;
+        let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits };
+        let mut target = Self::new(domain, bits, Tolerance::Uniform(epsilon), options);
+        target.uniform_width = (width / domain.unit()) as i64;
+        target.unbiased = options.unbiased;
+        Some(target)
+    }
+
+    /// What a noise bound allows about each value is a range of about the same width on the square-root scale. The
+    /// narrowest is the step, and the middle of each is its pixel's position, so that every prediction has a residual
+    /// within reach.
+    fn square_root(
+        element: ElementType,
+        bits: Vec<u64>,
+        range: ValueRange,
+        tolerance: Tolerance,
+        options: &Options,
+    ) -> Option<Self> {
+        if !element.is_float() && tolerance.epsilon_of(range.greatest) < 1.0 {
             return None;
         }
-        let room = (MAX_POSITION as f64 / 2.0 / steps.max(1.0)).log2().floor() as u32;
-        let domain =
-            Domain { element, scale: Scale::Linear { step }, fraction_bits: FRACTION_BITS.min(room) };
-        Some(Self::new(domain, bits, epsilon, options))
+        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
+        let allowed: Vec<Option<Allowed>> = bits
+            .iter()
+            .map(|&pattern| Allowed::about(element, pattern, tolerance).filter(|_| !is_mark(pattern)))
+            .map(|allowed| if options.unbiased { allowed.map(Allowed::even_sided) } else { allowed })
+            .collect();
+        let room = |allowed: &Allowed| if options.unbiased { allowed.one_sided() } else { allowed.width() };
+        let narrowest = allowed.iter().flatten().map(room).fold(f64::INFINITY, f64::min);
+        let n_exact = bits
+            .iter()
+            .zip(&allowed)
+            .filter(|&(&pattern, allowed)| {
+                allowed.is_none() && !is_special(element, pattern) && !is_mark(pattern)
+            })
+            .count();
+        let step = storable_step(narrowest.min(f64::MAX / 4.0));
+        let magnitude = to_root(range.greatest).abs().max(to_root(range.least).abs());
+        let fraction_bits = fraction_bits(magnitude, step).filter(|_| n_exact <= bits.len() / FEW_EXACT)?;
+        let domain = Domain { element, scale: Scale::SquareRoot { step }, fraction_bits };
+        let unit = domain.unit();
+        let positions = allowed.iter().map(|allowed| {
+            let middle = allowed.map(|allowed| (allowed.middle() / unit).round());
+            middle.filter(|middle| middle.abs() <= MAX_POSITION as f64).map(|middle| middle as i64)
+        });
+        let mut target = Self::at(domain, positions.collect(), bits, tolerance);
+        let width = |allowed: &Allowed| (allowed.width() / unit).min(2.0 * MAX_POSITION as f64) as i64;
+        target.widths = Some(allowed.iter().map(|allowed| allowed.as_ref().map_or(0, width)).collect());
+        target.unbiased = options.unbiased;
+        Some(target)
     }
 
     /// All elements exactly, in a domain where each finite value sits on a step.
     pub(crate) fn exact(domain: Domain, bits: Vec<u64>) -> Self {
         let no_extras = Options::new(crate::options::Bound::Lossless);
-        Self::new(domain, bits, 0.0, &no_extras)
+        Self::new(domain, bits, Tolerance::EXACT, &no_extras)
     }
 
-    fn new(domain: Domain, bits: Vec<u64>, epsilon: f64, options: &Options) -> Self {
-        let mut positions = vec![0; bits.len()];
-        let mut specials = vec![0; bits.len()];
-        for (i, &pattern) in bits.iter().enumerate() {
-            match domain.position(pattern) {
-                // Fill and mask values are exact wherever the grid may put their neighbours.
-                Some(position)
-                    if options.fill_value != Some(pattern) && options.mask_value != Some(pattern) =>
-                {
-                    positions[i] = position;
-                }
-                _ => specials[i] = 1,
-            }
-        }
-        let mut target =
-            Self { domain, bits, positions, specials, patterns: None, epsilon, lowest: 0, highest: 0 };
+    fn new(domain: Domain, bits: Vec<u64>, tolerance: Tolerance, options: &Options) -> Self {
+        // Fill and mask values are exact wherever the grid may put their neighbours.
+        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
+        let positions = bits.iter().map(|&pattern| domain.position(pattern).filter(|_| !is_mark(pattern)));
+        Self::at(domain, positions.collect(), bits, tolerance)
+    }
+
+    /// With pixels at these positions, special where there is none.
+    fn at(domain: Domain, positions: Vec<Option<i64>>, bits: Vec<u64>, tolerance: Tolerance) -> Self {
+        let specials = positions.iter().map(|position| u8::from(position.is_none())).collect();
+        let positions = positions.into_iter().map(Option::unwrap_or_default).collect();
+        let mut target = Self {
+            domain,
+            bits,
+            positions,
+            specials,
+            patterns: None,
+            widths: None,
+            uniform_width: domain.step_positions(),
+            tolerance,
+            unbiased: false,
+            lowest: 0,
+            highest: 0,
+        };
         target.number_specials();
         target
+    }
+
+    /// Whether nothing may be off.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.tolerance == Tolerance::EXACT
+    }
+
+    /// Width of the range of positions within the bound, where it is the same for all pixels.
+    pub(crate) fn uniform_width(&self) -> i64 {
+        self.uniform_width
+    }
+
+    /// Whether positions are proportional to values, as the network's output is, and may be off.
+    pub(crate) fn suits_network(&self) -> bool {
+        matches!(self.domain.scale, Scale::Linear { .. }) && !self.is_exact()
     }
 
     /// Makes pixels special that no residual can bring within the bound.
@@ -160,9 +249,12 @@ impl Target {
             domain: self.domain,
             bits: pixels.clone().map(|i| self.bits[i]).collect(),
             positions: pixels.clone().map(|i| self.positions[i]).collect(),
-            specials: pixels.map(|i| self.specials[i]).collect(),
+            specials: pixels.clone().map(|i| self.specials[i]).collect(),
             patterns: self.patterns.clone(),
-            epsilon: self.epsilon,
+            widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths[i]).collect()),
+            uniform_width: self.uniform_width,
+            tolerance: self.tolerance,
+            unbiased: self.unbiased,
             lowest: self.lowest,
             highest: self.highest,
         }
@@ -173,13 +265,77 @@ impl Target {
         FrameTarget {
             bits: &self.bits[pixels.clone()],
             positions: &self.positions[pixels.clone()],
-            specials: &self.specials[pixels],
-            epsilon: self.epsilon,
+            specials: &self.specials[pixels.clone()],
+            widths: match &self.widths {
+                Some(widths) => Widths::Each(&widths[pixels]),
+                None => Widths::Uniform(self.uniform_width),
+            },
+            tolerance: self.tolerance,
+            unbiased: self.unbiased,
         }
     }
 
     /// Whether a position reconstructs a pixel within the bound.
     pub(crate) fn reaches(&self, pixel: usize, position: i64) -> bool {
-        within(self.domain.element, self.domain.value_bits(position), self.bits[pixel], self.epsilon)
+        self.tolerance.allows(self.domain.element, self.bits[pixel], self.domain.value_bits(position))
+    }
+}
+
+/// Fraction bits of a domain with such steps; `None` where it does not reach so far, or has no steps.
+fn fraction_bits(magnitude: f64, step: f64) -> Option<u32> {
+    let steps = magnitude / step;
+    if !(step > 0.0 && step.is_finite() && steps < MAX_POSITION as f64 / 4.0) {
+        return None;
+    }
+    let room = (MAX_POSITION as f64 / 2.0 / steps.max(1.0)).log2().floor() as u32;
+    Some(FRACTION_BITS.min(room))
+}
+
+/// What may stand for a value, on the square-root scale.
+#[derive(Clone, Copy)]
+struct Allowed {
+    low: f64,
+    high: f64,
+    /// The part of it that stands for the value itself: one point, or for integers all that is rounded to it.
+    own: (f64, f64),
+}
+
+impl Allowed {
+    /// `None` where the element type's own spacing takes up most of the bound, and for what is no number.
+    fn about(element: ElementType, pattern: u64, tolerance: Tolerance) -> Option<Self> {
+        if is_special(element, pattern) {
+            return None;
+        }
+        let value = number(element, pattern);
+        let half = if element.is_float() { 0.0 } else { 0.5 };
+        let reach = tolerance.reach(element, pattern) + half;
+        let farthest = (value.abs() + reach).min(f64::MAX / 4.0);
+        let spacing = match element.is_float() {
+            true => 0.5 * ulp(element, farthest),
+            false => ulp(ElementType::F64, farthest).floor(),
+        };
+        let within = |reach: f64| (to_root(value - reach), to_root(value + reach));
+        let (low, high) = within(reach - spacing);
+        let is_wide = spacing < reach / 2.0 && low.is_finite() && high.is_finite();
+        is_wide.then(|| Self { low, high, own: within(half) })
+    }
+
+    fn width(&self) -> f64 {
+        self.high - self.low
+    }
+
+    fn middle(&self) -> f64 {
+        (self.low + self.high) / 2.0
+    }
+
+    /// Width of the narrower part on one side of the value, what stands for the value itself counted in.
+    fn one_sided(&self) -> f64 {
+        (self.own.1 - self.low).min(self.high - self.own.0)
+    }
+
+    /// As wide on either side of the value as on the narrower one.
+    fn even_sided(self) -> Self {
+        let side = self.one_sided();
+        Self { low: self.own.1 - side, high: self.own.0 + side, ..self }
     }
 }

@@ -121,6 +121,14 @@ fn victims() -> Vec<Victim> {
             &masked,
             &Options::new(Bound::Absolute(1e-2)),
         ),
+        Victim::new("noisy counts", big_u32, &[3, 10, 10], &counts, &Options::new(Bound::Noise(0.7))),
+        Victim::new(
+            "noisy floats",
+            ElementType::F32,
+            &[2, 20, 24],
+            &masked.iter().map(|value| value * 1e3).collect::<Vec<_>>(),
+            &Options::new(Bound::Noise(1.0)),
+        ),
         Victim::new("row", ElementType::F64, &[300], &noise(300, 6), &Options::new(Bound::Relative(1e-2))),
         Victim::new(
             "stored patches",

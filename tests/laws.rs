@@ -64,16 +64,19 @@ enum BoundKind {
     /// Far above everything.
     Huge,
     Relative,
+    /// From a small share of a count's deviation to far more than all counts.
+    Noise,
     Lossless,
     None,
 }
 
-const BOUNDS: [BoundKind; 7] = [
+const BOUNDS: [BoundKind; 8] = [
     BoundKind::ShareOfMagnitude,
     BoundKind::FewUlp,
     BoundKind::BelowUlp,
     BoundKind::Huge,
     BoundKind::Relative,
+    BoundKind::Noise,
     BoundKind::Lossless,
     BoundKind::None,
 ];
@@ -101,6 +104,10 @@ fn draw_bound(kind: BoundKind, element: ElementType, patterns: &[u64], rng: &mut
         BoundKind::Huge => [1e30, 1e300, f64::MAX][rng.count(0, 2)],
         BoundKind::Relative => {
             return Bound::Relative(10f64.powi(rng.int(-9, -1) as i32) * (1.0 + share(rng)));
+        }
+        BoundKind::Noise => {
+            let deviations = [1e-9, 1e-3, 0.1, 0.25, 0.5, 1.0, 2.0, 7.5, 1e6, 1e300];
+            return Bound::Noise(deviations[rng.count(0, deviations.len() - 1)]);
         }
         BoundKind::Lossless => return Bound::Lossless,
         BoundKind::None => return Bound::None,
@@ -165,6 +172,7 @@ fn draw_case(
     let mut patterns = fill(content, element, &shape, &mut rng);
     let bound = draw_bound(bound, element, &patterns, &mut rng);
     let mut options = Options::new(bound);
+    options.unbiased = bound != Bound::None && rng.one_in(4);
     strew(strewn, element, &mut patterns, &mut options, &mut rng);
     Case { element, shape, patterns, options }
 }

@@ -18,6 +18,9 @@ pub struct BoundArgs {
     /// Every value within X times the range of the data
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     rel: Option<f64>,
+    /// For counts: every value x within K times the square root of x (of 1 where x is below 1)
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    noise: Option<f64>,
     /// Every value exact, bit for bit
     #[arg(long)]
     lossless: bool,
@@ -30,14 +33,26 @@ impl BoundArgs {
     /// # Errors
     /// If the number is out of range.
     pub fn bound(&self) -> Result<Bound, CliError> {
-        let (kind, value, flag) = match (self.abs, self.rel, self.none) {
-            (Some(value), _, _) => (1, value, "--abs"),
-            (_, Some(value), _) => (2, value, "--rel"),
-            (_, _, true) => (4, 0.0, "--none"),
+        let (kind, value, flag) = match (self.abs, self.rel, self.noise, self.none) {
+            (Some(value), ..) => (1, value, "--abs"),
+            (_, Some(value), ..) => (2, value, "--rel"),
+            (_, _, Some(value), _) => (3, value, "--noise"),
+            (.., true) => (4, 0.0, "--none"),
             _ => (0, 0.0, "--lossless"),
         };
         Bound::try_new(kind, value).map_err(|e| CliError::new(format!("{flag}: {}", e.message())))
     }
+}
+
+/// How the encoder goes about it. Every choice is read the same way.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct EncoderArgs {
+    /// Work spent by the encoder; every level is read the same way
+    #[arg(long, value_enum, default_value_t)]
+    effort: EffortArg,
+    /// Let errors cancel out within each block of 8 x 8 pixels: its mean error is at most 1/16 of the bound; costs bits
+    #[arg(long, conflicts_with = "none")]
+    unbiased: bool,
 }
 
 /// Work spent by the encoder.
@@ -66,10 +81,11 @@ impl From<EffortArg> for Effort {
 pub fn requested(
     bound: Bound,
     model: ModelId,
-    effort: EffortArg,
+    encoder: EncoderArgs,
     mask_value: Option<u64>,
 ) -> RequestedParams {
-    RequestedParams { bound, model, effort: effort.into(), mask_value }
+    let EncoderArgs { effort, unbiased } = encoder;
+    RequestedParams { bound, model, effort: effort.into(), unbiased, mask_value }
 }
 
 /// A bound in words, for people.
@@ -78,6 +94,7 @@ pub fn describe(bound: Bound) -> String {
         Bound::Lossless => "lossless".into(),
         Bound::Absolute(value) => format!("absolute {value:e}"),
         Bound::Relative(value) => format!("relative {value:e} of each chunk's range"),
+        Bound::Noise(value) => format!("noise {value:e}: that times sqrt(max(x, 1)) for a value x"),
         Bound::None => "none (measured, not promised)".into(),
     }
 }

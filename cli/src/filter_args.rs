@@ -1,6 +1,6 @@
 //! `sae filter-args`: the filter's parameters in the words of each tool that can take them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -8,16 +8,25 @@ use h5z_sae::ElementType;
 use h5z_sae::cd_values::FILTER_ID;
 use h5z_sae::sae::ModelId;
 
-use crate::bound::{BoundArgs, EffortArg, bit_pattern, parse_element, requested};
-use crate::error::CliError;
+use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, parse_element, requested};
+use crate::chunking::{self, Chunking};
+use crate::error::{At, CliError};
+use crate::h5::dataset::{self, dims_with_values};
+use crate::h5::element::element_type;
+use crate::h5::file::{open, split_place};
 use crate::models;
 use crate::output::print;
 
 /// Print the filter's parameters (cd_values) for other tools
 ///
-/// The h5repack form stands after -f, or after -f DATASET: ; the other forms are complete snippets to copy.
+/// The h5repack form stands after -f, or after -f DATASET: ; the other forms are complete snippets to copy. With
+/// FILE:/DATASET, chunks that suit that dataset are part of them (for h5repack all that stands before the names of the
+/// files), and a line on stderr says why these.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Dataset that the parameters are for, such as frames.h5:/entry/data; its element type counts, not --type
+    #[arg(value_name = "FILE:/DATASET")]
+    dataset: Option<String>,
     /// Trained model [default: the built-in one]
     #[arg(long, value_name = "M.sae")]
     model: Option<PathBuf>,
@@ -29,9 +38,8 @@ pub struct Args {
     /// Element type of the dataset as numpy writes it; needed for --mask-value
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_element, default_value = "f4")]
     element: ElementType,
-    /// Work spent by the encoder; every level is read the same way
-    #[arg(long, value_enum, default_value_t)]
-    effort: EffortArg,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Tool or language to print for
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -51,50 +59,120 @@ enum Format {
 /// Runs the verb.
 ///
 /// # Errors
-/// Numbers out of range, or a model that cannot be read.
+/// Numbers out of range, or a model or dataset that cannot be read.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, args.element)).transpose()?;
+    let suited = args.dataset.as_deref().map(Suited::to).transpose()?;
+    let element = suited.as_ref().map_or(args.element, |suited| suited.element);
+    let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
     let model = match &args.model {
         Some(path) => models::load(path)?.id(),
         None => ModelId(0),
     };
-    let words = requested(args.bound.bound()?, model, args.effort, mask_value).to_words();
-    print(&args.format.render(&words))?;
+    let words = requested(args.bound.bound()?, model, args.encoder, mask_value).to_words();
+    print(&args.format.render(&words, suited.as_ref()))?;
+    if let Some(suited) = suited {
+        eprintln!("sae: {}", suited.advice());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is known of the dataset that the parameters are for, and the chunks that suit it.
+struct Suited {
+    path: String,
+    element: ElementType,
+    dims: Vec<usize>,
+    /// As it is chunked now.
+    present: Option<Vec<usize>>,
+    chunking: Chunking,
+}
+
+impl Suited {
+    fn to(place: &str) -> Result<Self, CliError> {
+        let (file, path) = split_place(place)?;
+        let container = open(Path::new(file))?;
+        let dataset = dataset::open(&container, path).at(file)?;
+        let element = element_type(&dataset.dtype()?).at(place)?;
+        let dims = dims_with_values(&dataset).at(place)?;
+        let chunking = chunking::choose(&dims, element.size_bytes());
+        Ok(Self { path: format!("/{path}"), element, dims, present: dataset.chunk(), chunking })
+    }
+
+    /// One line: the chunks, why these, and what the present ones would cost where h5repack keeps them.
+    fn advice(&self) -> String {
+        let Self { path, chunking, .. } = self;
+        let advice = format!("{path}: chunks {} ({})", joined(&chunking.dims, "x"), chunking.reason);
+        let present = self.present.as_ref().filter(|present| **present != chunking.dims);
+        let cost = present.and_then(|present| {
+            let drawback = chunking::drawback(present, &self.dims, self.element.size_bytes())?;
+            Some(format!("; its present ones, {}, can be read, but {drawback}", joined(present, "x")))
+        });
+        advice + cost.as_deref().unwrap_or("")
+    }
+}
+
 impl Format {
-    fn render(self, words: &[u32]) -> String {
+    fn render(self, words: &[u32], suited: Option<&Suited>) -> String {
+        let chunk = suited.map(|suited| suited.chunking.dims.as_slice());
         match self {
-            Self::H5repack => format!("UD={FILTER_ID},0,{},{}", words.len(), comma_separated(words)),
-            Self::Json => serde_json::json!({ "id": FILTER_ID, "values": words }).to_string(),
-            Self::H5py => h5py_snippet(words),
-            Self::C => c_snippet(words),
-            Self::Fortran => fortran_snippet(words),
-            Self::Nccopy => format!("nccopy -F \"*,{FILTER_ID},{}\" in.nc out.nc", comma_separated(words)),
+            Self::H5repack => h5repack_options(words, suited),
+            Self::Json => json(words, suited),
+            Self::H5py => h5py_snippet(words, chunk),
+            Self::C => c_snippet(words, chunk),
+            Self::Fortran => fortran_snippet(words, chunk),
+            Self::Nccopy => format!("nccopy -F \"*,{FILTER_ID},{}\" in.nc out.nc", joined(words, ",")),
         }
     }
 }
 
-fn comma_separated<T: ToString>(words: &[T]) -> String {
-    words.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+fn joined<T: ToString>(numbers: &[T], separator: &str) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
 }
 
-fn h5py_snippet(words: &[u32]) -> String {
+fn h5repack_options(words: &[u32], suited: Option<&Suited>) -> String {
+    let filter = format!("UD={FILTER_ID},0,{},{}", words.len(), joined(words, ","));
+    match suited {
+        None => filter,
+        Some(Suited { path, chunking, .. }) => {
+            format!("-f {path}:{filter} -l {path}:CHUNK={}", joined(&chunking.dims, "x"))
+        }
+    }
+}
+
+fn json(words: &[u32], suited: Option<&Suited>) -> String {
+    let mut found = serde_json::json!({ "id": FILTER_ID, "values": words });
+    if let Some(suited) = suited {
+        found["chunk"] = serde_json::json!(suited.chunking.dims);
+        found["advice"] = serde_json::json!(suited.advice());
+    }
+    found.to_string()
+}
+
+fn h5py_snippet(words: &[u32], chunk: Option<&[usize]>) -> String {
+    let chunks = match chunk {
+        Some(chunk) => format!("({},)", joined(chunk, ", ")),
+        None => "(min(len(frames), 64), *frames.shape[1:])".into(),
+    };
     format!(
         "import h5py  # with HDF5_PLUGIN_PATH naming the folder of libh5zsae.so\n\
          \n\
          with h5py.File(\"out.h5\", \"w\") as file:\n    \
-             file.create_dataset(\"frames\", data=frames, chunks=(min(len(frames), 64), *frames.shape[1:]),\n                        \
+             file.create_dataset(\"frames\", data=frames, chunks={chunks},\n                        \
                                  compression={FILTER_ID}, compression_opts=({},))",
-        comma_separated(words)
+        joined(words, ",")
     )
 }
 
-fn c_snippet(words: &[u32]) -> String {
+fn c_snippet(words: &[u32], chunk: Option<&[usize]>) -> String {
     let words = words.iter().map(|word| format!("{word}u")).collect::<Vec<_>>().join(", ");
+    let dims = chunk.map_or(String::new(), |chunk| {
+        format!(
+            "enum {{ rank = {} }};\nconst hsize_t chunk_dims[rank] = {{{}}};\n",
+            chunk.len(),
+            joined(chunk, ", ")
+        )
+    });
     format!(
-        "const unsigned cd_values[] = {{{words}}};\n\
+        "{dims}const unsigned cd_values[] = {{{words}}};\n\
          hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE);\n\
          H5Pset_chunk(dcpl, rank, chunk_dims);\n\
          H5Pset_filter(dcpl, {FILTER_ID}, H5Z_FLAG_MANDATORY, sizeof cd_values / sizeof *cd_values, cd_values);"
@@ -102,7 +180,7 @@ fn c_snippet(words: &[u32]) -> String {
 }
 
 /// Fortran's integers are signed: a word beyond 2³¹ − 1 is written as the negative number of the same bits.
-fn fortran_snippet(words: &[u32]) -> String {
+fn fortran_snippet(words: &[u32], chunk: Option<&[usize]>) -> String {
     let signed: Vec<String> = words
         .iter()
         .map(|&word| match word as i32 {
@@ -111,8 +189,17 @@ fn fortran_snippet(words: &[u32]) -> String {
         })
         .collect();
     let count = words.len();
+    // Fortran counts dimensions fastest first.
+    let dims = chunk.map_or(String::new(), |chunk| {
+        let reversed: Vec<usize> = chunk.iter().rev().copied().collect();
+        let rank = chunk.len();
+        format!(
+            "integer, parameter :: rank = {rank}\ninteger(hsize_t) :: chunk_dims({rank}) = [ {} ]\n",
+            joined(&reversed, ", ")
+        )
+    });
     format!(
-        "integer(size_t), parameter :: cd_nelmts = {count}\n\
+        "{dims}integer(size_t), parameter :: cd_nelmts = {count}\n\
          integer :: cd_values({count}) = [ &\n    {} ]\n\
          call h5pcreate_f(H5P_DATASET_CREATE_F, dcpl, hdferr)\n\
          call h5pset_chunk_f(dcpl, rank, chunk_dims, hdferr)\n\
@@ -127,7 +214,7 @@ mod tests {
 
     #[test]
     fn fortran_words_keep_their_bits() {
-        let snippet = fortran_snippet(&[7, u32::MAX, 1 << 31]);
+        let snippet = fortran_snippet(&[7, u32::MAX, 1 << 31], None);
         assert!(snippet.contains("7, &\n    -1, &\n    -2147483647 - 1 ]"), "{snippet}");
     }
 }

@@ -180,6 +180,7 @@ fn params_info(cd_values: &[u32]) -> Fields {
         .fact("bound", describe(request.bound))
         .fact("model", model)
         .fact("effort", format!("{:?}", request.effort).to_lowercase())
+        .fact("unbiased", request.unbiased)
         .fact("element", params.element().name())
         .fact("fill_value_bits", bits(params.fill_value()))
         .fact("mask_value_bits", bits(request.mask_value))

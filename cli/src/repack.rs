@@ -11,7 +11,7 @@ use h5z_sae::{Bound, ElementClass, ElementType};
 use hdf5::{Dataset, File, LocationType};
 use rayon::ThreadPool;
 
-use crate::bound::{BoundArgs, EffortArg, bit_pattern, describe, requested};
+use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
 use crate::error::{At, CliError};
@@ -48,15 +48,14 @@ pub struct Args {
     /// dimensions]
     #[arg(long = "dataset", value_name = "/PATH")]
     datasets: Vec<String>,
-    /// Dimensions of a chunk, one number for each of the dataset's [default: whole frames, at most 256 and 4 MiB]
+    /// Dimensions of a chunk, one number for each of the dataset's [default: whole frames, at most 256 and 1 MiB]
     #[arg(long, value_name = "F,R,C", value_delimiter = ',')]
     chunk: Vec<usize>,
     /// Value of masked pixels: it comes back exactly and does not count in ranges
     #[arg(long, value_name = "V", allow_negative_numbers = true)]
     mask_value: Option<String>,
-    /// Work spent by the encoder; every level is read the same way
-    #[arg(long, value_enum, default_value_t)]
-    effort: EffortArg,
+    #[command(flatten)]
+    encoder: EncoderArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -176,12 +175,12 @@ fn plan_dataset(
     let dims = dims_with_values(&dataset)?;
     let chunking = match args.chunk.as_slice() {
         [] => chunking::choose(&dims, element.size_bytes()),
-        asked => chunking::requested(asked, &dims)?,
+        asked => chunking::requested(asked, &dims, element.size_bytes())?,
     };
     let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
     let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
     let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, pool)?;
-    let request = requested(bound, model, args.effort, mask_value);
+    let request = requested(bound, model, args.encoder, mask_value);
     Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, chunking, request })
 }
 

@@ -108,40 +108,67 @@ pub fn compare(
     bound: Bound,
     marks: &Marks,
 ) -> Difference {
-    let mut difference =
-        Difference { allowed: allowed(element, original, bound, marks), ..Difference::default() };
+    let promise = Promise::of(element, original, bound, marks);
+    let mut difference = Difference { allowed: promise.floor(), ..Difference::default() };
     let pairs = original.chunks_exact(element.size_bytes()).zip(copy.chunks_exact(copy_element.size_bytes()));
     for (index, (original, copy)) in pairs.enumerate() {
         let (original, copy) = (bits(element, original), bits(copy_element, copy));
+        let from = number(element, original);
+        let allowed = promise.allowed(from);
+        difference.allowed = difference.allowed.max(allowed);
         if original == copy {
             continue;
         }
-        let (from, to) = (number(element, original), number(element, copy));
+        let to = number(element, copy);
         let distance = distance(from, to);
         difference.max_abs_err = difference.max_abs_err.max(distance.unwrap_or(0.0));
-        let kept =
-            !must_be_exact(from, original, bound, marks) && distance.is_some_and(|d| d <= difference.allowed);
+        let kept = !must_be_exact(from, original, bound, marks) && distance.is_some_and(|d| d <= allowed);
         if !kept {
             difference.n_broken += 1;
-            let sentence =
-                || format!("{} became {}, allowed is {:e}", show(from), show(to), difference.allowed);
+            let sentence = || format!("{} became {}, allowed is {allowed:e}", show(from), show(to));
             difference.first_broken = difference.first_broken.take().or_else(|| Some((index, sentence())));
         }
     }
     difference
 }
 
-/// The largest distance that the bound allows for these values.
-fn allowed(element: ElementType, original: &[u8], bound: Bound, marks: &Marks) -> f64 {
-    match bound {
-        Bound::Lossless => 0.0,
-        Bound::Absolute(value) => value,
-        Bound::Relative(fraction) => {
-            let mut range = Range::default();
-            range.extend(element, original, marks);
-            fraction * range.width()
+/// The distances that a bound allows for the values of a chunk.
+enum Promise {
+    /// One for all.
+    Uniform(f64),
+    /// So many times the square root of a value, or of 1.
+    Noise(f64),
+}
+
+impl Promise {
+    fn of(element: ElementType, original: &[u8], bound: Bound, marks: &Marks) -> Self {
+        Self::Uniform(match bound {
+            Bound::Lossless => 0.0,
+            Bound::Absolute(value) => value,
+            Bound::Noise(deviations) => return Self::Noise(deviations),
+            Bound::Relative(fraction) => {
+                let mut range = Range::default();
+                range.extend(element, original, marks);
+                fraction * range.width()
+            }
+            Bound::None => f64::INFINITY,
+        })
+    }
+
+    /// What is allowed whatever the value.
+    fn floor(&self) -> f64 {
+        let (Self::Uniform(floor) | Self::Noise(floor)) = *self;
+        floor
+    }
+
+    fn allowed(&self, value: Number) -> f64 {
+        match *self {
+            Self::Uniform(allowed) => allowed,
+            Self::Noise(deviations) => {
+                let value = Some(value.as_f64()).filter(|value| value.is_finite());
+                deviations * value.unwrap_or(0.0).max(1.0).sqrt()
+            }
         }
-        Bound::None => f64::INFINITY,
     }
 }
 
@@ -187,6 +214,18 @@ mod tests {
         assert_eq!((near.n_broken, near.max_abs_err), (0, 0.5));
         let far = f32_difference(&[1.0, 2.0], &[1.0, 2.5], Bound::Absolute(0.499), &Marks::default());
         assert_eq!((far.n_broken, far.first_broken.unwrap().0), (1, 1));
+    }
+
+    #[test]
+    fn noise_bounds_grow_with_the_square_root_of_the_original() {
+        let within =
+            f32_difference(&[100.0, 0.0, -9.0], &[105.0, 0.5, -9.5], Bound::Noise(0.5), &Marks::default());
+        assert_eq!((within.n_broken, within.max_abs_err, within.allowed), (0, 5.0, 5.0));
+        let beyond = f32_difference(&[100.0, -9.0], &[94.9, -9.6], Bound::Noise(0.5), &Marks::default());
+        assert_eq!((beyond.n_broken, beyond.first_broken.unwrap().0), (2, 0));
+        let nan =
+            f32_difference(&[f32::NAN, f32::INFINITY], &[1.0, 1.0], Bound::Noise(1e9), &Marks::default());
+        assert_eq!(nan.n_broken, 2);
     }
 
     #[test]

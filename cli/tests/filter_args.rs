@@ -19,6 +19,7 @@ fn json_params(args: &[&str]) -> RequestedParams {
 fn every_bound_arrives_as_it_was_given() {
     assert_eq!(json_params(&["--abs", "1e-3"]).bound, Bound::Absolute(1e-3));
     assert_eq!(json_params(&["--rel", "0.01"]).bound, Bound::Relative(0.01));
+    assert_eq!(json_params(&["--noise", "0.5"]).bound, Bound::Noise(0.5));
     assert_eq!(json_params(&["--lossless"]).bound, Bound::Lossless);
     assert_eq!(json_params(&["--none"]).bound, Bound::None);
     assert_eq!(json_params(&["--none", "--effort", "best"]).effort, Effort::Best);
@@ -55,12 +56,74 @@ fn every_tool_gets_the_same_words() {
 }
 
 #[test]
+fn unbiased_errors_are_asked_for_in_the_options() {
+    assert!(json_params(&["--abs", "1", "--unbiased"]).unbiased && !json_params(&["--abs", "1"]).unbiased);
+    Folder::new().sae(&["filter-args", "--none", "--unbiased"]).expect(2).says(&["cannot be used with"]);
+}
+
+/// Two datasets: one chunked by single frames, one contiguous.
+fn stacks(folder: &Folder) {
+    folder.write("in.h5", |file| {
+        let frames = file.new_dataset::<f32>().shape((100, 64, 64)).chunk((1, 64, 64));
+        frames.create("single").unwrap();
+        file.create_group("entry").unwrap().new_dataset::<u16>().shape((9, 300, 200)).create("data").unwrap();
+    });
+}
+
+#[test]
+fn a_dataset_gets_chunks_that_suit_it_and_a_line_that_says_why() {
+    let folder = Folder::new();
+    stacks(&folder);
+    let frames = folder.sae(&["filter-args", "--abs", "1e-3", "in.h5:/single"]).expect(0);
+    assert_eq!(
+        frames.stdout.trim(),
+        "-f /single:UD=34222,0,7,0,1,3539053052,1062232653,0,0,0 -l /single:CHUNK=64x64x64"
+    );
+    assert_eq!(frames.stderr.lines().count(), 1);
+    frames.says(&[
+        "/single: chunks 64x64x64",
+        "1 MiB",
+        "present ones, 1x64x64, can be read",
+        "statistics anew",
+    ]);
+    let args = ["filter-args", "--noise", "1", "in.h5:/entry/data", "--format"];
+    let of_format = |format| folder.sae(&[&args[..], &[format]].concat()).expect(0);
+    let json = of_format("json");
+    assert_eq!(json.json()["chunk"], serde_json::json!([8, 300, 200]));
+    assert!(!json.says(&["/entry/data: chunks 8x300x200"]).stderr.contains("present"));
+    assert!(of_format("h5py").stdout.contains("chunks=(8, 300, 200,)"));
+    assert!(of_format("c").stdout.contains("chunk_dims[rank] = {8, 300, 200}"));
+    assert!(of_format("fortran").stdout.contains("chunk_dims(3) = [ 200, 300, 8 ]"));
+}
+
+#[test]
+fn a_mask_value_is_one_of_the_dataset_s_type() {
+    let folder = Folder::new();
+    stacks(&folder);
+    let args = ["filter-args", "--abs", "1", "--format", "json", "in.h5:/entry/data", "--mask-value"];
+    let json = folder.sae(&[&args[..], &["65535"]].concat()).expect(0).json();
+    assert_eq!(json["values"][7], 65535);
+    folder.sae(&[&args[..], &["65536"]].concat()).expect(2).says(&["65536", "<u2"]);
+}
+
+#[test]
+fn rejects_datasets_that_are_not() {
+    let folder = Folder::new();
+    stacks(&folder);
+    let args = |place| ["filter-args", "--abs", "1", place];
+    folder.sae(&args("in.h5")).expect(2).says(&["in.h5", "expected FILE:/DATASET"]);
+    folder.sae(&args("no.h5:/x")).expect(2).says(&["no.h5", "cannot read"]);
+    folder.sae(&args("in.h5:/entry")).expect(2).says(&["in.h5", "entry", "is a group, expected a dataset"]);
+}
+
+#[test]
 fn rejects_bounds_that_are_not() {
     let folder = Folder::new();
-    folder.sae(&["filter-args"]).expect(2).says(&["--abs", "--rel", "--lossless", "--none"]);
+    folder.sae(&["filter-args"]).expect(2).says(&["--abs", "--rel", "--noise", "--lossless", "--none"]);
     folder.sae(&["filter-args", "--abs", "1", "--lossless"]).expect(2).says(&["cannot be used with"]);
     folder.sae(&["filter-args", "--abs", "-1"]).expect(2).says(&["--abs", "-1", "above 0"]);
     folder.sae(&["filter-args", "--rel", "1.5"]).expect(2).says(&["--rel", "1.5", "between 0 and 1"]);
+    folder.sae(&["filter-args", "--noise", "0"]).expect(2).says(&["--noise", "0", "above 0"]);
     folder.sae(&["filter-args", "--abs", "nan"]).expect(2).says(&["--abs", "NaN"]);
 }
 

@@ -39,6 +39,31 @@ fn relative_bounds_become_absolute_ones_of_the_whole_dataset() {
 }
 
 #[test]
+fn noise_bounds_are_kept_by_repack_and_looked_after_by_verify() {
+    let folder = Folder::new();
+    let counts = |scale: u32| {
+        Array3::from_shape_fn((6, 24, 24), |(f, r, c)| {
+            let mean = 3000 / (1 + (r.abs_diff(12).pow(2) + c.abs_diff(12).pow(2)) as u32);
+            scale * (mean + (f * 7919 + r * 104_729 + c * 1_299_709) as u32 % (1 + mean.isqrt()))
+        })
+    };
+    folder.write("in.h5", |file| {
+        file.new_dataset_builder().with_data(&counts(1)).create("counts").unwrap();
+    });
+    let repack = ["repack", "in.h5", "out.h5", "--noise", "1", "--dataset", "/counts"];
+    folder.sae(&repack).expect(0);
+    let report = folder.sae(&["verify", "in.h5", "out.h5", "--json"]).expect(0).json();
+    assert_eq!(report["datasets"][0]["bound_kind"], 3);
+    let largest = report["max_abs_err"].as_f64().unwrap();
+    assert!(largest > 1.0 && largest <= 3060f64.sqrt(), "{report}");
+    assert!(report["ratio"].as_f64().unwrap() > 8.0, "{report}");
+    folder.write("other.h5", |file| {
+        file.new_dataset_builder().with_data(&counts(2)).create("counts").unwrap();
+    });
+    folder.sae(&["verify", "other.h5", "out.h5"]).expect(1).says(&["/counts", "allowed is"]);
+}
+
+#[test]
 fn unpacking_gives_back_the_values_without_the_filter() {
     let folder = Folder::new();
     folder.synth("in.h5", 20);

@@ -53,6 +53,8 @@ pub const H5ZSAE_BOUND_LOSSLESS: u32 = 0;
 pub const H5ZSAE_BOUND_ABSOLUTE: u32 = 1;
 /// Bound: no value is off by more than the number given times the range of the chunk.
 pub const H5ZSAE_BOUND_RELATIVE: u32 = 2;
+/// Bound: no value x is off by more than the number given times the square root of x, or of 1 where x is below 1.
+pub const H5ZSAE_BOUND_NOISE: u32 = 3;
 /// Bound: none. The network's code alone; the error is measured, not promised.
 pub const H5ZSAE_BOUND_NONE: u32 = 4;
 
@@ -129,6 +131,11 @@ pub struct h5zsae_options {
     pub fill_value: u64,
     /// Bit pattern of the value of masked pixels, likewise.
     pub mask_value: u64,
+    /// 1 to let errors cancel out within each block of 8 x 8 pixels: its mean error is then at most 1/16 of the bound. Costs
+    /// bits; not with H5ZSAE_BOUND_NONE.
+    pub unbiased: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What a stream says of itself.
@@ -522,7 +529,11 @@ unsafe fn parse_shape(chunk: &h5zsae_chunk) -> Result<ChunkShape, Error> {
 
 fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
     let kind = u8::try_from(options.bound_kind).map_err(|_| {
-        not_among("bound_kind", options.bound_kind, "0 (lossless), 1 (absolute), 2 (relative), 4 (none)")
+        not_among(
+            "bound_kind",
+            options.bound_kind,
+            "0 (lossless), 1 (absolute), 2 (relative), 3 (noise), 4 (none)",
+        )
     })?;
     let mut parsed = Options::new(Bound::try_new(kind, options.bound)?);
     parsed.effort = match options.effort {
@@ -531,6 +542,14 @@ fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
         H5ZSAE_EFFORT_BEST => Effort::Best,
         other => return Err(not_among("effort", other, "0 (default), 1 (fast), 2 (best)")),
     };
+    parsed.unbiased = match options.unbiased {
+        0 => false,
+        1 => true,
+        other => return Err(not_among("unbiased", other, "0, 1")),
+    };
+    if options.reserved != 0 {
+        return Err(not_among("reserved", options.reserved, "0"));
+    }
     parsed.fill_value = parse_flagged("has_fill_value", options.has_fill_value, options.fill_value)?;
     parsed.mask_value = parse_flagged("has_mask_value", options.has_mask_value, options.mask_value)?;
     Ok(parsed)

@@ -11,6 +11,7 @@ use crate::decode::atom_rules;
 use crate::domain::round_shift;
 use crate::encode::{Choices, Chunk, evenly_spread};
 use crate::error::Error;
+use crate::frame::least_residual;
 use crate::options::Effort;
 use crate::patch::PatchGrid;
 use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
@@ -177,7 +178,7 @@ impl<'a> Search<'a> {
             latent_step_log2: 0,
             linear_step_quarters: 0,
         };
-        let relative_bound = target.domain.step_positions() as f64 / 2.0 / brightest;
+        let relative_bound = target.uniform_width() as f64 / 2.0 / brightest;
         let mut search = Self {
             chunk,
             without: without.and_then(|without| without.on(grid)),
@@ -551,14 +552,14 @@ impl<'a> Search<'a> {
             return Vec::new();
         };
         let target = &self.chunk.target;
-        let bits = target.domain.fraction_bits;
+        let (width, bits) = (target.uniform_width(), target.domain.fraction_bits);
         let mut residuals = vec![0; output.len()];
         for (line, pixels) in self.lines(index) {
             let values = residuals[line.clone()].iter_mut().zip(&output[line]).zip(pixels);
             for ((residual, &value), i) in values.filter(|(_, i)| target.specials[*i] == 0) {
                 let position =
                     round_shift(i64::from(value) * factor, shift).clamp(target.lowest, target.highest);
-                let steps = round_shift(target.positions[i] - position, bits);
+                let steps = least_residual(target.positions[i] - position, width, bits);
                 *residual = steps.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
             }
         }

@@ -1,6 +1,6 @@
 //! Blocks that one decision declares empty: docs/format.md, "Pixels".
 
-use super::{FrameCoder, FrameJob, FramePlan, FrameTarget, Method};
+use super::{Balance, FrameCoder, FrameJob, FramePlan, FrameTarget, Method};
 use crate::entropy::BitCoder;
 use crate::patch::{BLOCK, Region};
 
@@ -30,6 +30,10 @@ impl FrameCoder {
             let index = self.block_index(&region, patch, band, block);
             let context = self.block_context(method, index, &area);
             let empty = job.target.is_some_and(|target| self.is_empty(method, job.plan, target, &area));
+            if let Some(target) = job.target.filter(|target| target.unbiased) {
+                self.balances.resize(self.empty.len(), Balance::default());
+                self.balances[index] = target.balance(&self.rules.domain, self.rules.grid.cols, &area);
+            }
             self.empty[index] = u8::from(self.block_flags[context].code(coder, empty));
         }
     }
@@ -88,9 +92,10 @@ impl FrameCoder {
 
     fn is_empty(&self, method: Method, plan: &FramePlan, target: &FrameTarget, area: &Region) -> bool {
         let cols = self.rules.grid.cols;
-        (area.row..area.row + area.rows).all(|row| {
+        let position = |i: usize| if method == Method::Network { plan.given[i] } else { 0 };
+        let within = (area.row..area.row + area.rows).all(|row| {
             (row * cols + area.col..row * cols + area.col + area.cols).all(|i| {
-                let position = if method == Method::Network { plan.given[i] } else { 0 };
+                let position = position(i);
                 if target.specials[i] == 0 {
                     self.reaches(target, i, position)
                 } else {
@@ -98,6 +103,7 @@ impl FrameCoder {
                     target.bits[i] == self.rules.domain.value_bits(position)
                 }
             })
-        })
+        });
+        within && target.is_balanced(&self.rules.domain, cols, area, position)
     }
 }

@@ -6,7 +6,7 @@ use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS, code_bits, cod
 impl FrameCoder {
     /// Codes whether a pixel is special and if so, its pattern.
     pub(super) fn code_special<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, at: Pixel) -> bool {
-        let Pixel { index: i, row, col } = at;
+        let Pixel { index: i, row, col, .. } = at;
         let cols = self.rules.grid.cols;
         let exact = |inside: bool, index: usize| inside && self.exact[index] != 0;
         let left = exact(col > 0, i.wrapping_sub(1));

@@ -1,9 +1,11 @@
 //! Codes the pixels of a frame, in raster order across patches and methods: docs/format.md, "Pixels".
 
+mod balance;
 mod block;
 mod exact;
 mod pixel;
 
+use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
 use crate::initial::InitialStates;
@@ -11,7 +13,10 @@ use crate::patch::{BLOCK, PatchGrid, Region};
 use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
 
+use balance::Balance;
 use pixel::PixelMixer;
+
+pub(crate) use pixel::least_residual;
 
 /// How a patch is coded. The numbers stand in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +77,30 @@ pub(crate) struct FrameTarget<'a> {
     pub(crate) positions: &'a [i64],
     /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
     pub(crate) specials: &'a [u8],
-    /// Largest error allowed.
-    pub(crate) epsilon: f64,
+    /// Width of the range of positions that reconstruct each pixel within its bound; the pixel's own is its middle.
+    pub(crate) widths: Widths<'a>,
+    pub(crate) tolerance: Tolerance,
+    /// Whether errors have to cancel out within each block.
+    pub(crate) unbiased: bool,
+}
+
+/// How many positions, from the first to the last, keep a pixel within its bound. Never less than a step.
+#[derive(Clone, Copy)]
+pub(crate) enum Widths<'a> {
+    /// The same for all.
+    Uniform(i64),
+    /// One for each pixel.
+    Each(&'a [i64]),
+}
+
+impl Widths<'_> {
+    #[inline]
+    pub(crate) fn of(self, pixel: usize) -> i64 {
+        match self {
+            Self::Uniform(width) => width,
+            Self::Each(widths) => widths[pixel],
+        }
+    }
 }
 
 /// What is done to a frame: coded to the target, or decoded where there is none.
@@ -82,12 +109,14 @@ struct FrameJob<'a> {
     target: Option<&'a FrameTarget<'a>>,
 }
 
-/// A pixel of the frame: its index in raster order, its row and its column.
+/// A pixel of the frame: its index in raster order, its row, its column.
 #[derive(Clone, Copy)]
 struct Pixel {
     index: usize,
     row: usize,
     col: usize,
+    /// The block that it lies in.
+    block: usize,
 }
 
 /// Adaptive state over the frames of a chunk, and the planes of the current frame.
@@ -118,6 +147,8 @@ pub(crate) struct FrameCoder {
     /// 1 for empty blocks; in units of the frame's blocks by patch.
     empty: Vec<u8>,
     blocks_across: usize,
+    /// Errors of each block, as an encoder counts them where they have to cancel out.
+    balances: Vec<Balance>,
     /// Pixels whose value no residual reaches within the bound: they have to be special.
     pub(crate) unreachable: Vec<usize>,
     /// Positions about the ends of the range can round to infinity.
@@ -165,6 +196,7 @@ impl FrameCoder {
             radii: radii(&rules),
             empty: vec![0; blocks_across * blocks_down],
             blocks_across,
+            balances: Vec::new(),
             unreachable: Vec::new(),
             may_overflow,
             journal: None,
@@ -281,15 +313,15 @@ impl FrameCoder {
     #[inline]
     fn reaches(&self, target: &FrameTarget, i: usize, position: i64) -> bool {
         let distance = 2 * (position - target.positions[i]).abs();
-        let step = self.rules.domain.step_positions();
-        if distance + 2 < step && !self.may_overflow {
+        let width = target.widths.of(i);
+        if distance + 2 < width && !self.may_overflow {
             return true;
         }
-        if distance > step + 2 {
+        if distance > width + 2 {
             return false;
         }
-        let bits = self.rules.domain.value_bits(position);
-        crate::bound::within(self.rules.domain.element, bits, target.bits[i], target.epsilon)
+        let restored = self.rules.domain.value_bits(position);
+        target.tolerance.allows(self.rules.domain.element, target.bits[i], restored)
     }
 
     /// Predictor errors of a row start at zero, and rows above the frame have none.
@@ -311,12 +343,16 @@ impl FrameCoder {
             let first = region.col + block * BLOCK;
             let n_cols = BLOCK.min(region.cols - block * BLOCK);
             let pixels = row * self.rules.grid.cols + first..row * self.rules.grid.cols + first + n_cols;
-            let empty = self.empty[self.block_index(&region, patch, band, block)] != 0;
+            let block = self.block_index(&region, patch, band, block);
+            let empty = self.empty[block] != 0;
             match method {
                 Method::Constant => self.fill(pixels, job),
-                Method::Network if empty || self.flags_are_known(method) => {
-                    self.fill_or_special(coder, job, pixels, row, first)
-                }
+                Method::Network if empty || self.flags_are_known(method) => self.fill_or_special(
+                    coder,
+                    job,
+                    n_cols,
+                    Pixel { index: pixels.start, row, col: first, block },
+                ),
                 Method::Grid | Method::Aligned if empty => self.fill_zero(pixels),
                 Method::Lossless => {
                     for i in pixels {
@@ -325,7 +361,7 @@ impl FrameCoder {
                 }
                 _ => {
                     for (index, col) in pixels.zip(first..) {
-                        self.code_pixel(coder, job, method, Pixel { index, row, col });
+                        self.code_pixel(coder, job, method, Pixel { index, row, col, block });
                     }
                 }
             }
@@ -346,20 +382,14 @@ impl FrameCoder {
     }
 
     /// Pixels of an empty block are what the network says; without residuals they may still be special.
-    fn fill_or_special<C: BitCoder>(
-        &mut self,
-        coder: &mut C,
-        job: &FrameJob,
-        pixels: std::ops::Range<usize>,
-        row: usize,
-        first_col: usize,
-    ) {
+    fn fill_or_special<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, n_pixels: usize, first: Pixel) {
         let may_be_special = self.rules.latents_only && self.rules.specials.is_some();
-        for (index, col) in pixels.zip(first_col..) {
+        for i in 0..n_pixels {
+            let at = Pixel { index: first.index + i, col: first.col + i, ..first };
             if may_be_special {
-                self.code_special(coder, job, Pixel { index, row, col });
+                self.code_special(coder, job, at);
             }
-            self.settle(index, job.plan.given[index]);
+            self.settle(at.index, job.plan.given[at.index]);
         }
     }
 

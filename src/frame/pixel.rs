@@ -85,7 +85,7 @@ struct View {
 
 impl FrameCoder {
     fn neighbours(&self, at: Pixel) -> Neighbours {
-        let Pixel { index: i, row, col } = at;
+        let Pixel { index: i, row, col, .. } = at;
         let cols = self.rules.grid.cols;
         let p = &self.positions;
         let (mut w, mut n, mut nw, mut ne, mut ww, mut nn) = (0, 0, 0, 0, 0, 0);
@@ -131,11 +131,14 @@ impl FrameCoder {
         let prediction = contexts.prediction;
         let mut residual = 0;
         if !special {
-            let wanted = job.target.map_or(0, |target| self.residual(target, at.index, prediction));
+            let wanted = job.target.map_or(0, |target| self.residual(target, at, prediction));
             residual = self.code_residual(coder, method, &contexts, wanted);
         }
         let moved = prediction.wrapping_add(residual.wrapping_mul(step));
         let position = moved.clamp(-MAX_POSITION, MAX_POSITION);
+        if let Some(target) = job.target.filter(|target| target.unbiased && !special) {
+            self.balances[at.block].add(target.error(&self.rules.domain, at.index, position));
+        }
         self.positions[at.index] = position;
         self.errors[at.index] = (position - contexts.exact_prediction).clamp(-MAX_ERROR, MAX_ERROR);
         self.residuals[at.index] = residual.clamp(-3, 3) as i8;
@@ -176,13 +179,21 @@ impl FrameCoder {
         ])
     }
 
-    /// The residual that brings the prediction nearest to the target, repaired by one where rounding to the element
-    /// type would break the bound. Where nothing helps, the pixel is noted as unreachable.
-    fn residual(&mut self, target: &FrameTarget, i: usize, prediction: i64) -> i64 {
+    /// The residual that brings the prediction nearest to the target, or, where several keep the bound, the one nearest
+    /// to 0; repaired by one where rounding to the element type would break the bound. Where nothing helps, the pixel is
+    /// noted as unreachable.
+    fn residual(&mut self, target: &FrameTarget, at: Pixel, prediction: i64) -> i64 {
+        let i = at.index;
         let step = self.rules.domain.step_positions();
+        let bits = self.rules.domain.fraction_bits;
         let distance = target.positions[i] - prediction;
-        let residual = round_shift(distance, self.rules.domain.fraction_bits);
-        for candidate in [residual, residual + 1, residual - 1] {
+        let nearest = round_shift(distance, bits);
+        let least = least_residual(distance, target.widths.of(i), bits);
+        let mut candidates = [least, nearest, nearest + 1, nearest - 1];
+        if target.unbiased {
+            candidates = self.most_balanced_first(target, at, prediction, candidates);
+        }
+        for candidate in candidates {
             if self.reaches(target, i, prediction + candidate * step) {
                 return candidate;
             }
@@ -190,13 +201,30 @@ impl FrameCoder {
         if target.specials[i] == 0 {
             self.unreachable.push(i);
         }
-        residual
+        nearest
+    }
+
+    /// Candidates ordered by what they bring the errors of the pixel's block beyond balance, then by size.
+    fn most_balanced_first(
+        &self,
+        target: &FrameTarget,
+        at: Pixel,
+        prediction: i64,
+        mut candidates: [i64; 4],
+    ) -> [i64; 4] {
+        let domain = &self.rules.domain;
+        let excess = |residual: i64| {
+            let error = target.error(domain, at.index, prediction + residual * domain.step_positions());
+            self.balances[at.block].excess(error)
+        };
+        candidates.sort_by(|&a, &b| excess(a).total_cmp(&excess(b)).then(a.abs().cmp(&b.abs())));
+        candidates
     }
 
     /// Sum of the neighbours' errors with weights that add up to eight, over four.
     #[inline]
     fn activity(&self, at: Pixel) -> i64 {
-        let Pixel { index: i, row, col } = at;
+        let Pixel { index: i, row, col, .. } = at;
         let cols = self.rules.grid.cols;
         let at = |present: bool, back: usize| if present { error_size(self.errors[i - back]) } else { 0 };
         let near = at(col > 0, 1) + at(row > 0, cols);
@@ -209,7 +237,7 @@ impl FrameCoder {
 
     #[inline]
     fn causal_residuals(&self, at: Pixel) -> (u32, u32, u32) {
-        let Pixel { index: i, row, col } = at;
+        let Pixel { index: i, row, col, .. } = at;
         let cols = self.rules.grid.cols;
         let at = |present: bool, back: usize| if present { self.residuals[i - back] } else { 0 };
         let (w, n) = (at(col > 0, 1), at(row > 0, cols));
@@ -258,7 +286,7 @@ impl FrameCoder {
 
     #[inline]
     fn network_contexts(&self, job: &FrameJob, view: &View) -> PixelContexts {
-        let View { at: Pixel { index: i, row, col }, around, blend, mirror_index: mirror } = *view;
+        let View { at: Pixel { index: i, row, col, .. }, around, blend, mirror_index: mirror } = *view;
         let bits = self.rules.domain.fraction_bits;
         let prediction = job.plan.given[i];
         let cols = self.rules.grid.cols;
@@ -320,6 +348,19 @@ impl FrameCoder {
             decide(coder, number, bit)
         });
         if positive { coded as i64 } else { (coded as i64).wrapping_neg() }
+    }
+}
+
+/// The residual nearest to 0 among those that move a prediction, so far below the target, into a range of positions about
+/// it; where the range is no wider than a step, the one that moves it nearest to the middle.
+#[inline]
+pub(crate) fn least_residual(distance: i64, width: i64, fraction_bits: u32) -> i64 {
+    let highest = (2 * distance + width) >> (fraction_bits + 1);
+    let lowest = -((width - 2 * distance) >> (fraction_bits + 1));
+    if width > 1 << fraction_bits && lowest <= highest {
+        0.clamp(lowest, highest)
+    } else {
+        round_shift(distance, fraction_bits)
     }
 }
 

@@ -46,9 +46,6 @@ pub struct StreamHeader {
     pub values_crc: u32,
 }
 
-/// Bound kind that is reserved for noise-scaled bounds.
-const NOISE_BOUND: u8 = 3;
-
 /// Bits 0–3 of the third byte; the payload's kind is in bits 4–6.
 const VERSION_BITS: u8 = 15;
 
@@ -178,10 +175,6 @@ fn parse_payload_kind(byte: u8) -> Result<Payload, Error> {
 }
 
 fn parse_bound(reader: &mut ByteReader, kind: u8) -> Result<Bound, Error> {
-    if kind == NOISE_BOUND {
-        let message = "bound kind 3 (noise-scaled) in the header: this library does not read it yet";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let value = if has_value(kind) { reader.decimal()? } else { 0.0 };
     Bound::try_new(kind, value).map_err(|e| Error::corrupt(e.message()))
 }

@@ -18,7 +18,7 @@ const LATENTS_ONLY: u8 = 8;
 const ORDERED: u8 = 16;
 const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
-const RESERVED: u8 = 128;
+const SQUARE_ROOT: u8 = 128;
 
 /// The upper bytes of a step, an f64, that are stored: the others are 0.
 const STEP_BYTES: usize = 3;
@@ -91,11 +91,12 @@ impl PayloadRules {
                 | flag(self.network.is_some(), HAS_NETWORK)
                 | flag(frames.latents_only, LATENTS_ONLY)
                 | flag(domain.scale == Scale::Ordered, ORDERED)
+                | flag(matches!(domain.scale, Scale::SquareRoot { .. }), SQUARE_ROOT)
                 | flag(default_patch, DEFAULT_PATCH)
                 | flag(middle_centre, MIDDLE_CENTRE),
             domain.fraction_bits as u8,
         ];
-        if let Scale::Linear { step } = domain.scale {
+        if let Scale::Linear { step } | Scale::SquareRoot { step } = domain.scale {
             out.extend_from_slice(&step.to_bits().to_le_bytes()[8 - STEP_BYTES..]);
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
@@ -135,7 +136,9 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
+        if flags & (ORDERED | SQUARE_ROOT) == ORDERED | SQUARE_ROOT
+            || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE
+        {
             return Err(Error::corrupt(format!(
                 "payload flags {flags:#04x}: a reserved combination of bits"
             )));
@@ -190,7 +193,7 @@ fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Re
         if !(step.is_finite() && step > 0.0) {
             return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
         }
-        Scale::Linear { step }
+        if flags & SQUARE_ROOT != 0 { Scale::SquareRoot { step } } else { Scale::Linear { step } }
     };
     Ok(Domain { element: stream.element, scale, fraction_bits })
 }

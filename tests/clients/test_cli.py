@@ -83,3 +83,16 @@ def test_missing_files_are_named(arguments):
     done = tools.sae(*arguments, check=False)
     assert done.returncode != 0
     assert arguments[1] in done.text and "panicked" not in done.text
+
+
+def test_chunks_that_filter_args_prints_for_a_dataset_are_what_h5repack_makes(frames, write, tmp_path):
+    plain, packed = write("plain.h5", frames, chunks=(1, 64, 64)), tmp_path / "packed.h5"
+    printed = tools.sae("filter-args", "--abs", "1e-3", f"{plain}:/frames")
+    assert "statistics anew" in printed.text
+    tools.h5repack(plain, packed, *printed.stdout.split())
+    with h5py.File(packed) as f:
+        assert f["frames"].chunks == (64, 64, 64)
+    assert tools.verify(plain, packed)[1]["ok"]
+    kept = tmp_path / "kept.h5"
+    tools.h5repack(plain, kept, "-f", f"frames:{tools.h5repack_filter('--abs', '1e-3')}")
+    assert tools.verify(plain, kept)[1]["ratio"] < tools.verify(plain, packed)[1]["ratio"]

@@ -19,7 +19,7 @@ def changed(word, value):
 WRONG_VALUES = {
     "layout version": changed(tools.WORD_VERSION, 99),
     "bound kind": changed(tools.WORD_BOUND_KIND, 9),
-    "reserved kind": changed(tools.WORD_BOUND_KIND, 3),
+    "unbiased without a bound": [*changed(tools.WORD_BOUND_KIND, 4)[:2], 0, 0, 0, 0, 4],
     "lossless with a bound": changed(tools.WORD_BOUND_KIND, 0),
     "options": changed(tools.WORD_OPTIONS, 0x80),
     "negative bound": changed(3, 0xBF50624D),
@@ -29,7 +29,7 @@ WRONG_VALUES = {
 EXPECTED_WORDS = {
     "layout version": ["layout version", "99"],
     "bound kind": ["bound kind", "9"],
-    "reserved kind": ["bound kind", "3"],
+    "unbiased without a bound": ["options", "unbiased"],
     "lossless with a bound": ["bound"],
     "options": ["options", "0x80"],
     "negative bound": ["bound", "-0.00"],

@@ -78,6 +78,45 @@ def test_bound_holds_down_to_a_few_ulp(frames, write, epsilon):
         assert tools.max_abs_err(frames, f["frames"][...]) <= epsilon
 
 
+@pytest.mark.parametrize("k", [0.5, 1, 3])
+@pytest.mark.parametrize("dtype", ["<u2", ">u4", "<i8", "<f4", ">f8"])
+def test_noise_bounds_hold_for_counts(counts, write, tmp_path, k, dtype):
+    data = counts[:32].astype(dtype)
+    path = write("noise.h5", data, "--noise", k)
+    with h5py.File(path) as f:
+        decoded = f["frames"][...]
+    dumped = tools.h5dump_array(path, "/frames", dtype, data.shape, tmp_path)
+    assert np.array_equal(tools.bits(dumped), tools.bits(decoded))
+    original = data.astype(np.float64)
+    assert (np.abs(decoded - original) <= k * np.sqrt(np.maximum(original, 1))).all()
+    assert path.stat().st_size < write("exact.h5", data, "--lossless").stat().st_size
+
+
+@pytest.mark.parametrize("epsilon", [1e-2, 1e-3])
+def test_unbiased_errors_cancel_out_in_blocks(frames, write, epsilon):
+    def block_means(*flags):
+        with h5py.File(write("unbiased.h5", frames, "--abs", epsilon, *flags, chunks=(48, 64, 64))) as f:
+            errors = f["frames"][...].astype(np.float64) - frames
+        assert np.abs(errors).max() <= epsilon
+        return np.abs(errors.reshape(96, 8, 8, 8, 8).mean(axis=(2, 4))).max() / epsilon
+
+    assert block_means() > 1 / 8
+    assert block_means("--unbiased") <= 1 / 16 * (1 + 1e-9)
+
+
+def test_noise_bounds_stand_in_the_third_kind_of_cd_values(counts, tmp_path):
+    path = tmp_path / "words.h5"
+    words = (0, 3, 0, 0x3FE00000, 0, 0, 0)
+    with h5py.File(path, "w") as f:
+        f.create_dataset("frames", data=counts[:8], compression=tools.FILTER_ID, compression_opts=words)
+    assert words[1:4] == tuple(tools.filter_values("--noise", "0.5")[1:4])
+    with h5py.File(path) as f:
+        decoded = f["frames"][...].astype(np.float64)
+    original = counts[:8].astype(np.float64)
+    assert (np.abs(decoded - original) <= 0.5 * np.sqrt(np.maximum(original, 1))).all()
+    assert (decoded != original).any()
+
+
 def test_h5py_stores_sixteen_words_and_debian_the_same(frames, write, tmp_path):
     """Idempotent `set_local`: the words do not depend on the client, nor on how often it was called."""
     by_h5py = write("h5py.h5", frames, "--abs", EPSILON)

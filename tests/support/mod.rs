@@ -119,12 +119,16 @@ pub fn must_be_exact(element: ElementType, pattern: u64, options: &Options) -> b
         || (is_float(element) && (!value.is_finite() || (value == 0.0 && pattern != 0)))
 }
 
-/// Largest error that the options allow on this chunk; infinite where none is promised.
-pub fn promised(element: ElementType, patterns: &[u64], options: &Options) -> f64 {
-    match options.bound {
+/// Largest error that the options allow for each value of this chunk; infinite where none is promised.
+pub fn promised(element: ElementType, patterns: &[u64], options: &Options) -> Vec<f64> {
+    let uniform = match options.bound {
         Bound::Lossless => 0.0,
         Bound::Absolute(epsilon) => epsilon,
         Bound::None => f64::INFINITY,
+        Bound::Noise(deviations) => {
+            let allowed = |&pattern: &u64| deviations * as_f64(element, pattern).max(1.0).sqrt();
+            return patterns.iter().map(allowed).collect();
+        }
         Bound::Relative(fraction) => {
             let counts = |pattern: &&u64| {
                 options.fill_value != Some(**pattern) && options.mask_value != Some(**pattern)
@@ -135,7 +139,8 @@ pub fn promised(element: ElementType, patterns: &[u64], options: &Options) -> f6
                 finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, g), value| (l.min(value), g.max(value)));
             if least <= greatest { fraction * (greatest - least) } else { 0.0 }
         }
-    }
+    };
+    vec![uniform; patterns.len()]
 }
 
 /// Distance of two values: exact for integers up to 2⁵³, rounded to f64 beyond; whether it is at most `epsilon`.
@@ -183,13 +188,15 @@ impl Case {
         let Self { element, patterns, options, .. } = self;
         assert_eq!(restored.len(), patterns.len());
         assert!(header.bound == Bound::Lossless || header.bound == options.bound, "{:?}", header.bound);
-        let epsilon =
-            if header.bound == Bound::Lossless { 0.0 } else { promised(*element, patterns, options) };
+        let exactly = Options::new(Bound::Lossless);
+        let as_stored = if header.bound == Bound::Lossless { &exactly } else { options };
+        let promised = promised(*element, patterns, as_stored);
         let mut largest = 0.0f64;
         for (i, (&original, &restored)) in patterns.iter().zip(restored).enumerate() {
             if original == restored {
                 continue;
             }
+            let epsilon = promised[i];
             let (distance, within) = distance(*element, original, restored, epsilon);
             let exact = header.bound == Bound::Lossless || must_be_exact(*element, original, options);
             assert!(

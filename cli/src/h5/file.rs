@@ -21,6 +21,17 @@ pub fn open(path: &Path) -> Result<File, CliError> {
     File::open(path).at(format_args!("{}: cannot open as an HDF5 file", path.display()))
 }
 
+/// The file and the path of `FILE:/DATASET`.
+///
+/// # Errors
+/// What was expected.
+pub fn split_place(place: &str) -> Result<(&str, &str), CliError> {
+    let parts = place.rsplit_once(":/").filter(|(file, path)| !file.is_empty() && !path.is_empty());
+    parts.ok_or_else(|| {
+        CliError::new(format!("{place}: expected FILE:/DATASET, such as frames.h5:/entry/data"))
+    })
+}
+
 /// An object's place in its file: equal for two links to one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey(String);

@@ -6,6 +6,7 @@ use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File, Hyperslab, Selection, SliceOrIndex};
 
 use crate::error::{At, CliError};
+use crate::h5::file::split_place;
 
 /// The whole patches of all frames of some datasets, in order; what is left at the right and lower edges of frames
 /// is not used.
@@ -56,10 +57,7 @@ impl Hdf5Frames {
 }
 
 fn open_dataset(input: &str) -> Result<(Dataset, Vec<usize>), CliError> {
-    let (file, path) =
-        input.rsplit_once(":/").filter(|(file, path)| !file.is_empty() && !path.is_empty()).ok_or_else(
-            || CliError::new(format!("{input}: expected FILE:/DATASET, such as frames.h5:/entry/data")),
-        )?;
+    let (file, path) = split_place(input)?;
     let dataset = File::open(file).at(file)?.dataset(path).at(input)?;
     let dims = dataset.shape();
     let descriptor = dataset.dtype().and_then(|dtype| dtype.to_descriptor()).at(input)?;
