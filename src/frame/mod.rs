@@ -2,6 +2,7 @@
 
 mod block;
 mod exact;
+mod fast;
 mod pixel;
 
 use crate::domain::{Domain, number};
@@ -9,6 +10,8 @@ use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
 use crate::patch::{BLOCK, PatchGrid, Region};
 use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
+
+pub(crate) use fast::{FastCoder, FastTarget, Position};
 
 use pixel::PixelMixer;
 

@@ -18,7 +18,7 @@ const LATENTS_ONLY: u8 = 8;
 const ORDERED: u8 = 16;
 const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
-const RESERVED: u8 = 128;
+const FAST: u8 = 128;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -51,6 +51,8 @@ impl NetworkRules {
 pub(crate) struct PayloadRules {
     pub(crate) frames: FrameRules,
     pub(crate) network: Option<NetworkRules>,
+    /// Pixels are coded by [`crate::frame::FastCoder`].
+    pub(crate) fast: bool,
 }
 
 /// Frames, rows and columns as the coder sees them: frames of fewer pixels than a block has are the rows of one frame.
@@ -89,7 +91,8 @@ impl PayloadRules {
                 | flag(frames.latents_only, LATENTS_ONLY)
                 | flag(domain.scale == Scale::Ordered, ORDERED)
                 | flag(default_patch, DEFAULT_PATCH)
-                | flag(middle_centre, MIDDLE_CENTRE),
+                | flag(middle_centre, MIDDLE_CENTRE)
+                | flag(self.fast, FAST),
             domain.fraction_bits as u8,
         ];
         if let Scale::Linear { step } = domain.scale {
@@ -132,7 +135,9 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
+        let fast = flags & FAST != 0;
+        let may_not_be_fast = flags & (HAS_NETWORK | LATENTS_ONLY) != 0 || flags & DEFAULT_PATCH == 0;
+        if fast && may_not_be_fast || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
             return Err(Error::corrupt(format!(
                 "payload flags {flags:#04x}: a reserved combination of bits"
             )));
@@ -141,6 +146,12 @@ impl PayloadRules {
             return Err(Error::corrupt("payload and header disagree on whether a model is used"));
         }
         let domain = parse_domain(&mut reader, stream, flags)?;
+        if fast && domain.fraction_bits > 0 {
+            return Err(Error::corrupt(format!(
+                "{} fraction bits: the fast coder has none",
+                domain.fraction_bits
+            )));
+        }
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
         let patch = match flags & DEFAULT_PATCH {
@@ -167,7 +178,7 @@ impl PayloadRules {
             specials,
             latents_only: flags & LATENTS_ONLY != 0,
         };
-        Ok((Self { frames, network }, headers, reader.rest()))
+        Ok((Self { frames, network, fast }, headers, reader.rest()))
     }
 }
 
