@@ -69,7 +69,7 @@ def codecs_for(kind, options):
     rows = codecs_hdf5.peers()
     if not options.peers_only:
         sae = str(RELEASE / "sae")
-        rows += codecs_hdf5.ours(sae, "H5Z-SAE, no network", "--effort", "fast")
+        rows += codecs_hdf5.ours(sae, "H5Z-SAE, fast", "--effort", "fast")
         rows += codecs_hdf5.ours(sae, "H5Z-SAE, built-in model", model_bytes=BUILT_IN_MODEL.stat().st_size)
         for name, path in trained_models(options) if kind == "narrow" else []:
             rows += codecs_hdf5.ours(sae, name, "--model", str(path), model_bytes=path.stat().st_size)
@@ -200,7 +200,7 @@ def volumes(rows):
     lines.append("|---" * (len(VOLUMES) + 4) + "|")
     with_models = [row for row in rows if row["model_bytes"] and row["frames_per_chunk"] == codecs_hdf5.STACK_CHUNK_LEN]
     for row in with_models:
-        without = next(other for other in rows if other["codec"] == "H5Z-SAE, no network" and all(
+        without = next(other for other in rows if other["codec"] == "H5Z-SAE, fast" and all(
             other[field] == row[field] for field in ("set", "bound", "frames_per_chunk")))
         ratios = [volume / (volume / row["ratio"] + row["model_bytes"]) for _, volume in VOLUMES]
         saved = 1 / without["ratio"] - 1 / row["ratio"]

@@ -98,7 +98,7 @@
 #define H5ZSAE_EFFORT_DEFAULT 0
 
 /**
- * Effort: no network and no search.
+ * Effort: no network, no search, the fast coder of pixels.
  */
 #define H5ZSAE_EFFORT_FAST 1
 

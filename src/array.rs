@@ -116,6 +116,34 @@ impl ElementType {
         }
     }
 
+    /// Bit pattern of one element.
+    #[inline]
+    pub(crate) fn bits_at(self, bytes: &[u8], index: usize) -> u64 {
+        let size = self.size_bytes();
+        let element = &bytes[index * size..][..size];
+        let mut word = [0; 8];
+        match self.order {
+            ByteOrder::Little => {
+                word[..size].copy_from_slice(element);
+                u64::from_le_bytes(word)
+            }
+            ByteOrder::Big => {
+                word[8 - size..].copy_from_slice(element);
+                u64::from_be_bytes(word)
+            }
+        }
+    }
+
+    /// Writes one element to the front of `out`. Inverse of [`Self::bits_at`].
+    #[inline]
+    pub(crate) fn put_bits(self, out: &mut [u8], pattern: u64) {
+        let size = self.size_bytes();
+        match self.order {
+            ByteOrder::Little => out[..size].copy_from_slice(&pattern.to_le_bytes()[..size]),
+            ByteOrder::Big => out[..size].copy_from_slice(&pattern.to_be_bytes()[8 - size..]),
+        }
+    }
+
     /// Appends the elements given by their bit patterns. Inverse of [`Self::read_bits`].
     pub(crate) fn write_bits(self, bits: &[u64], out: &mut Vec<u8>) {
         let size = self.size_bytes();

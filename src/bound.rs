@@ -1,7 +1,7 @@
 //! Whether a value keeps its bound.
 
-use crate::array::{ElementClass, ElementType};
-use crate::domain::{number, sign_extend};
+use crate::array::{ByteOrder, ElementClass, ElementType};
+use crate::domain::{is_special, number, sign_extend};
 
 /// How far each value may be off, relative bounds worked out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +43,7 @@ impl Tolerance {
 
 /// Whether two bit patterns differ by at most `epsilon`: floats compared in f64, integers exactly. Equal patterns are
 /// always within; NaN and infinities are within nothing else.
-fn within(element: ElementType, a: u64, b: u64, epsilon: f64) -> bool {
+pub(crate) fn within(element: ElementType, a: u64, b: u64, epsilon: f64) -> bool {
     a == b
         || match element.class() {
             ElementClass::Float => distance(element, a, b) <= epsilon,
@@ -75,6 +75,99 @@ fn integer_difference(element: ElementType, a: u64, b: u64) -> i128 {
         _ => i128::from(bits),
     };
     wide(a) - wide(b)
+}
+
+/// Largest distance between the elements of a chunk and what they are decoded to. `None` if one is further than it may be
+/// from the original, or is not the same although it must be: values that are special, or one of `exact`.
+pub(crate) fn largest_error(
+    element: ElementType,
+    original: &[u8],
+    decoded: &[u8],
+    tolerance: Tolerance,
+    exact: [Option<u64>; 2],
+) -> Option<f64> {
+    if original.len() != decoded.len() {
+        return None;
+    }
+    if let Tolerance::Uniform(epsilon) = tolerance
+        && element.is_float()
+        && element.size_bytes() == 4
+        && element.order() == ByteOrder::Little
+    {
+        return largest_error_f32(original, decoded, epsilon, exact);
+    }
+    let mut largest = 0.0f64;
+    for i in 0..original.len() / element.size_bytes() {
+        let (a, b) = (element.bits_at(original, i), element.bits_at(decoded, i));
+        if a != b {
+            let must_be_exact = is_special(element, a) || exact.contains(&Some(a));
+            if must_be_exact || !tolerance.allows(element, a, b) {
+                return None;
+            }
+            largest = largest.max(distance(element, b, a));
+        }
+    }
+    Some(largest)
+}
+
+/// Values that are compared together, and maxima that are kept apart meanwhile: what vectors can do at once.
+const BATCH: usize = 64;
+const LANES: usize = 4;
+
+/// As [`largest_error`] for f32, without a branch for each value.
+fn largest_error_f32(original: &[u8], decoded: &[u8], epsilon: f64, exact: [Option<u64>; 2]) -> Option<f64> {
+    let exact = exact.map(|pattern| pattern.map_or(NEGATIVE_ZERO, |pattern| pattern as u32));
+    let mut largest = [0.0f64; LANES];
+    let mut is_broken = false;
+    let (original, original_rest) = original.as_chunks::<{ 4 * BATCH }>();
+    let (decoded, decoded_rest) = decoded.as_chunks::<{ 4 * BATCH }>();
+    for (original, decoded) in original.iter().zip(decoded) {
+        is_broken |= breaks_promises(original, decoded, exact);
+        raise_errors(original, decoded, &mut largest);
+    }
+    let [original, decoded] = [original_rest, decoded_rest].map(|rest| {
+        let mut padded = [0; 4 * BATCH];
+        padded[..rest.len()].copy_from_slice(rest);
+        padded
+    });
+    is_broken |= breaks_promises(&original, &decoded, exact);
+    raise_errors(&original, &decoded, &mut largest);
+    let largest = largest.into_iter().fold(0.0, f64::max);
+    (!is_broken && largest <= epsilon).then_some(largest)
+}
+
+const NEGATIVE_ZERO: u32 = 1 << 31;
+
+/// Whether a value that must be exact is not.
+#[inline]
+fn breaks_promises(original: &[u8; 4 * BATCH], decoded: &[u8; 4 * BATCH], exact: [u32; 2]) -> bool {
+    let is_finite = |pattern: u32| pattern & i32::MAX as u32 <= 0x7f7f_ffff;
+    let mut is_broken = 0;
+    for (a, b) in original.as_chunks::<4>().0.iter().zip(decoded.as_chunks::<4>().0) {
+        let (a, b) = (u32::from_le_bytes(*a), u32::from_le_bytes(*b));
+        let may_differ =
+            is_finite(a) & is_finite(b) & (a != NEGATIVE_ZERO) & (a != exact[0]) & (a != exact[1]);
+        is_broken |= u32::from(!may_differ & (a != b));
+    }
+    is_broken != 0
+}
+
+/// Takes the errors of finite values into account.
+#[inline]
+fn raise_errors(original: &[u8; 4 * BATCH], decoded: &[u8; 4 * BATCH], largest: &mut [f64; LANES]) {
+    let value = |word: [u8; 4]| f64::from(f32::from_le_bytes(word));
+    let mut most = *largest;
+    let (original, _) = original.as_chunks::<{ 4 * LANES }>();
+    let (decoded, _) = decoded.as_chunks::<{ 4 * LANES }>();
+    for (original, decoded) in original.iter().zip(decoded) {
+        let ((original, _), (decoded, _)) = (original.as_chunks::<4>(), decoded.as_chunks::<4>());
+        for lane in 0..LANES {
+            let error = (value(original[lane]) - value(decoded[lane])).abs();
+            // No `max`: a comparison with NaN is to keep what is there.
+            most[lane] = if error > most[lane] { error } else { most[lane] };
+        }
+    }
+    *largest = most;
 }
 
 #[cfg(test)]
@@ -113,5 +206,36 @@ mod tests {
         assert!(within(ElementType::F32, nan, nan, 0.0));
         assert!(!within(ElementType::F32, nan, nan ^ 1, 1e30));
         assert!(!within(ElementType::F32, nan, 0, 1e30));
+    }
+
+    #[test]
+    fn errors_of_f32_are_found_many_at_once() {
+        let element = ElementType::try_new(ElementClass::Float, 4, ByteOrder::Little).unwrap();
+        let big = ElementType::try_new(ElementClass::Float, 4, ByteOrder::Big).unwrap();
+        let patterns =
+            [0, 1 << 31, 0x3f80_0000, 0x3f80_0010, 0x7f80_0000, 0x7fc0_0001, 0xc000_0000, 0x4000_0000];
+        for (a, b) in patterns.iter().flat_map(|&a| patterns.map(|b| (a, b))) {
+            for exact in [[None; 2], [Some(0x3f80_0000), None], [None, Some(0)]] {
+                let write = |element: ElementType, pattern: u32| {
+                    let mut bits = vec![0x3f00_0000; 130];
+                    bits[70] = u64::from(pattern);
+                    let mut bytes = Vec::new();
+                    element.write_bits(&bits, &mut bytes);
+                    bytes
+                };
+                let largest = |element: ElementType| {
+                    largest_error(
+                        element,
+                        &write(element, a),
+                        &write(element, b),
+                        Tolerance::Uniform(1e-3),
+                        exact,
+                    )
+                };
+                assert_eq!(largest(element), largest(big), "{a:#x} as {b:#x}, exact {exact:?}");
+            }
+        }
+        let one_more = [0; 4];
+        assert_eq!(largest_error(element, &[], &one_more, Tolerance::Uniform(1.0), [None; 2]), None);
     }
 }

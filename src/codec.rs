@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
-use crate::bound::{Tolerance, distance};
+use crate::bound::{Tolerance, largest_error};
 use crate::decode::{count_payload_methods, decode_payload};
-use crate::domain::{exact_domains, is_special, ulp};
+use crate::domain::{Domain, MAX_POSITION, Scale, exact_domains, ulp};
 use crate::elementwise;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
+use crate::fast::FastChunk;
 use crate::limits::Limits;
-use crate::options::{Bound, Options};
+use crate::options::{Bound, Effort, Options};
 use crate::patch::PatchGrid;
 use crate::sae::{Model, ModelId, backend::Backend};
 use crate::stream::header::{Payload, StreamHeader, round_up};
 use crate::stream::payload::{default_patch, layout};
-use crate::target::{Target, ValueRange};
+use crate::target::{Target, ValueRange, bounded_step};
 
 /// Where a decoder gets the model that a stream names.
 pub trait ModelSource {
@@ -56,6 +57,10 @@ pub fn compress_chunk(
         )));
     }
     let input = Input { bytes, element, shape, options, backend };
+    // The fast coder knows neither the square-root scale nor how to choose among residuals.
+    if options.effort == Effort::Fast && !matches!(options.bound, Bound::Noise(_)) && !options.unbiased {
+        return input.fast();
+    }
     let bits = element.read_bits(bytes);
     if let Some(bounded) = input.bounded(&bits)? {
         // Lossless coding is worth a try only where the bound saves little.
@@ -78,6 +83,39 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
+    /// The chunk as fast as may be.
+    fn fast(&self) -> Result<Vec<u8>, Error> {
+        match self.fast_bounded()? {
+            Some(bounded) if bounded.len() < self.bytes.len() / 2 => Ok(bounded),
+            bounded => {
+                let exact = self.exact(&self.element.read_bits(self.bytes))?;
+                Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
+            }
+        }
+    }
+
+    /// The chunk within its bound, by the fast coder; `None` where lossless coding has to serve.
+    fn fast_bounded(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(range) = ValueRange::of_bytes(self.element, self.bytes, self.options) else {
+            return Ok(None);
+        };
+        let epsilon = match self.options.bound {
+            Bound::Lossless | Bound::None | Bound::Noise(_) => return Ok(None),
+            Bound::Absolute(epsilon) => epsilon,
+            Bound::Relative(fraction) => fraction * (range.greatest - range.least),
+        };
+        let Some(step) = bounded_step(self.element, range, epsilon) else { return Ok(None) };
+        let domain = Domain { element: self.element, scale: Scale::Linear { step }, fraction_bits: 0 };
+        let payload = self.fast_chunk(domain, epsilon).encode(range.magnitude() / step);
+        self.finish(Payload::Coded, self.options.bound, None, &payload, Some(Tolerance::Uniform(epsilon)))
+    }
+
+    fn fast_chunk(&self, domain: Domain, epsilon: f64) -> FastChunk<'_> {
+        let (n_frames, rows, cols) = layout(self.shape);
+        let exact = [self.options.fill_value, self.options.mask_value];
+        FastChunk { bytes: self.bytes, domain, epsilon, exact, n_frames, rows, cols }
+    }
+
     /// The chunk within its bound; `None` where lossless coding has to serve.
     fn bounded(&self, bits: &[u64]) -> Result<Option<Vec<u8>>, Error> {
         let Some(range) = ValueRange::of(self.element, bits, self.options) else { return Ok(None) };
@@ -100,7 +138,7 @@ impl Input<'_> {
         let Some(coded) = chunk.encode()? else { return Ok(None) };
         let model = self.options.model.as_ref().filter(|_| coded.uses_network).map(|model| model.id());
         let allowed = if latents_only { Tolerance::Uniform(f64::INFINITY) } else { tolerance };
-        self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some((bits, allowed)))
+        self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some(allowed))
     }
 
     fn chunk(&self, target: Target, latents_only: bool) -> Chunk<'_> {
@@ -119,7 +157,9 @@ impl Input<'_> {
 
     /// The chunk bit for bit, by whichever way is shortest.
     fn exact(&self, bits: &[u64]) -> Result<Vec<u8>, Error> {
-        let mut best = self.header(Payload::Raw, Bound::Lossless, None).write(self.bytes);
+        let mut raw = self.header(Payload::Raw, Bound::Lossless, None);
+        raw.values_crc = crc32fast::hash(self.bytes);
+        let mut best = raw.write(self.bytes);
         let mut keep = |stream: Option<Vec<u8>>| {
             if let Some(stream) = stream.filter(|stream| stream.len() < best.len()) {
                 best = stream;
@@ -129,6 +169,12 @@ impl Input<'_> {
             keep(self.finish(Payload::Pco, Bound::Lossless, None, &payload, None)?);
         }
         for domain in exact_domains(self.element, bits) {
+            if self.options.effort == Effort::Fast {
+                let domain = Domain { fraction_bits: 0, ..domain };
+                let payload = self.fast_chunk(domain, 0.0).encode(MAX_POSITION as f64);
+                keep(self.finish(Payload::Coded, Bound::Lossless, None, &payload, None)?);
+                continue;
+            }
             let mut chunk = self.chunk(Target::exact(domain, bits.to_vec()), false);
             let Some(coded) = chunk.encode()? else { continue };
             keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?);
@@ -136,6 +182,7 @@ impl Input<'_> {
         Ok(best)
     }
 
+    /// A header that lacks what only the decoded chunk tells.
     fn header(&self, payload: Payload, bound: Bound, model: Option<ModelId>) -> StreamHeader {
         StreamHeader {
             element: self.element,
@@ -144,19 +191,20 @@ impl Input<'_> {
             payload,
             max_abs_err: 0.0,
             model,
-            values_crc: crc32fast::hash(self.bytes),
+            values_crc: 0,
         }
     }
 
-    /// Decodes a payload, measures its error and puts the header before it. `None` if a value is beyond what is
-    /// allowed: the encoder has erred, and another way must be found.
+    /// Decodes a payload, measures its error and puts the header before it. `allowed` is the bound, without one all
+    /// must be exact. `None` if a value is beyond what is allowed: the encoder has erred, and another way must be
+    /// found.
     fn finish(
         &self,
         kind: Payload,
         bound: Bound,
         model: Option<ModelId>,
         payload: &[u8],
-        allowed: Option<(&[u64], Tolerance)>,
+        allowed: Option<Tolerance>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let mut header = self.header(kind, bound, model);
         let used_model = self.options.model.as_ref().filter(|_| model.is_some());
@@ -167,26 +215,13 @@ impl Input<'_> {
             }
             decoded => decoded?,
         };
-        let Some((bits, tolerance)) = allowed else {
-            debug_assert!(decoded == self.bytes, "encoder and decoder of exact values disagree");
-            return Ok((decoded == self.bytes).then(|| header.write(payload)));
+        let exact = [self.options.fill_value, self.options.mask_value];
+        let max_abs_err = match allowed {
+            None => (decoded == self.bytes).then_some(0.0),
+            Some(tolerance) => largest_error(self.element, self.bytes, &decoded, tolerance, exact),
         };
-        let mut max_abs_err = 0.0f64;
-        for (&original, restored) in bits.iter().zip(self.element.read_bits(&decoded)) {
-            let must_be_exact = self.options.fill_value == Some(original)
-                || self.options.mask_value == Some(original)
-                || is_special(self.element, original);
-            if original != restored {
-                if must_be_exact || !tolerance.allows(self.element, original, restored) {
-                    debug_assert!(
-                        false,
-                        "encoder and decoder disagree: {original:x} came back as {restored:x}"
-                    );
-                    return Ok(None);
-                }
-                max_abs_err = max_abs_err.max(distance(self.element, restored, original));
-            }
-        }
+        debug_assert!(max_abs_err.is_some(), "encoder and decoder disagree");
+        let Some(max_abs_err) = max_abs_err else { return Ok(None) };
         header.max_abs_err = round_up(max_abs_err);
         header.values_crc = crc32fast::hash(&decoded);
         Ok(Some(header.write(payload)))

@@ -6,7 +6,7 @@ use crate::atoms::{AtomCoder, AtomRules, PatchHeader};
 use crate::codec::MethodCounts;
 use crate::entropy::{BitCoder, RangeDecoder};
 use crate::error::{Error, ErrorKind};
-use crate::frame::{FrameCoder, FramePlan, FrameRules, Method};
+use crate::frame::{FastCoder, FrameCoder, FramePlan, FrameRules, Method, Position};
 use crate::predict::PredictorErrors;
 use crate::sae::{Model, backend::Backend};
 use crate::stream::StreamHeader;
@@ -40,6 +40,10 @@ pub(crate) fn decode_coded(
     let mut out = reserve(stream.decoded_bytes())?;
     drop(reserve(working_bytes(&rules, n_frames))?);
     let (headers, atoms) = decode_headers(&rules, n_frames, header_body, model)?;
+    if rules.fast {
+        decode_fast(&rules.frames, &headers, pixel_body, &mut out)?;
+        return Ok((out, FrameCoder::new(rules.frames), atoms));
+    }
     let mut planner = FramePlanner::new(&rules, model, backend);
     let mut coder = RangeDecoder::new(pixel_body);
     let mut frame_coder = FrameCoder::new(rules.frames.clone());
@@ -50,15 +54,64 @@ pub(crate) fn decode_coded(
         let methods: Vec<Method> =
             headers[frame * n_patches..][..n_patches].iter().map(PatchHeader::method).collect();
         frame_coder.code_frame(&mut coder, &FramePlan { methods: &methods, given }, None, None);
-        if coder.overrun() {
-            return Err(Error::corrupt(format!("pixels of frame {frame} run past the end of the stream")));
-        }
+        check_overrun(&coder, frame)?;
         frame_coder.end_frame();
         bits.clear();
         frame_coder.reconstruction(&mut bits);
         stream.element.write_bits(&bits, &mut out);
     }
     Ok((out, frame_coder, atoms))
+}
+
+fn check_overrun(coder: &RangeDecoder, frame: usize) -> Result<(), Error> {
+    if coder.overrun() {
+        return Err(Error::corrupt(format!("pixels of frame {frame} run past the end of the stream")));
+    }
+    Ok(())
+}
+
+/// Frames of the fast coder, in the narrowest integers that hold their positions.
+fn decode_fast(
+    rules: &FrameRules,
+    headers: &[PatchHeader],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if rules.lowest.abs().max(rules.highest.abs()) <= i32::LARGEST {
+        decode_fast_as::<i32>(rules, headers, body, out)
+    } else {
+        decode_fast_as::<i64>(rules, headers, body, out)
+    }
+}
+
+fn decode_fast_as<P: Position>(
+    rules: &FrameRules,
+    headers: &[PatchHeader],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut coder = RangeDecoder::new(body);
+    let mut frame_coder = FastCoder::<P>::new(rules.clone());
+    let mut constants = Vec::new();
+    for (frame, headers) in headers.chunks_exact(rules.grid.n_patches()).enumerate() {
+        constants.clear();
+        for header in headers {
+            constants.push(match header {
+                PatchHeader::Constant(steps) => Some(*steps),
+                PatchHeader::Pixels(Method::Grid) => None,
+                other => {
+                    return Err(Error::corrupt(format!(
+                        "method {} in frame {frame}: the fast coder knows constant patches and the grid",
+                        other.method() as u8
+                    )));
+                }
+            });
+        }
+        frame_coder.code_frame(&mut coder, &constants, None);
+        check_overrun(&coder, frame)?;
+        frame_coder.write(out);
+    }
+    Ok(())
 }
 
 /// Methods of all patches, from their headers alone.
@@ -100,9 +153,12 @@ fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
     const PLANES: usize = 64;
     const LANES: usize = 3 * size_of::<PredictorErrors>();
     let grid = rules.frames.grid;
+    let headers = (n_frames * grid.n_patches()).saturating_mul(2 * size_of::<PatchHeader>());
+    if rules.fast {
+        return FastCoder::<i64>::most_bytes(grid.rows, grid.cols).saturating_add(headers);
+    }
     let planes = (grid.rows * grid.cols).saturating_mul(PLANES);
     let lanes = grid.cols.saturating_mul(if grid.rows == 1 { LANES / 3 } else { LANES });
-    let headers = (n_frames * grid.n_patches()).saturating_mul(2 * size_of::<PatchHeader>());
     planes.saturating_add(lanes).saturating_add(headers)
 }
 

@@ -158,13 +158,13 @@ impl Chunk<'_> {
                 latents_only: self.latents_only,
             },
             network: candidates.map(|candidates| candidates.rules),
+            fast: false,
         }
     }
 
     /// A centre of symmetry, if coding a sample with it is cheaper than without.
     fn choose_centre(&self) -> Option<Centre> {
-        let edges = (self.rows.min(self.cols), self.rows.max(self.cols));
-        if edges.0 < BLOCK || edges.1 / edges.0 > MOST_ELONGATED || self.latents_only {
+        if !centre_may_exist(self.rows, self.cols) || self.latents_only {
             return None;
         }
         let frames: Vec<usize> = evenly_spread(self.n_frames, SAMPLE_FRAMES).collect();
@@ -217,6 +217,12 @@ impl Chunk<'_> {
         rules.grid = PatchGrid { rows, cols, patch: default_patch(rows, cols) };
         Sample { rules, target, top: top as i64, left: left as i64 }
     }
+}
+
+/// Whether frames may be pictures of a beam.
+pub(crate) fn centre_may_exist(rows: usize, cols: usize) -> bool {
+    let edges = (rows.min(cols), rows.max(cols));
+    edges.0 >= BLOCK && edges.1 / edges.0 <= MOST_ELONGATED
 }
 
 /// At most so many of the numbers below `n`, evenly spread.

@@ -47,6 +47,7 @@
 //!       ─► candidates: what the network can do for each patch (sae: float encoder, exact integer decoder)
 //!       ─► encode: constant, context on the grid, context aligned, network or lossless, by coded size
 //!       ─► atoms: methods, scales, latents and linear atoms;  frame: pixels (predict, symmetry)
+//!       ─► fast: in place of the last four with effort fast, the grid alone, and the fast coder of frame
 //!       ─► entropy: adaptive probabilities, mixed, into a range coder
 //!       ─► stream: header, parameters, checksums
 //! ```
@@ -65,6 +66,7 @@ mod elementwise;
 mod encode;
 mod entropy;
 mod error;
+mod fast;
 mod frame;
 mod initial;
 mod limits;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::array::ElementType;
+use crate::array::{ByteOrder, ElementType};
 use crate::bound::Tolerance;
 use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
 use crate::frame::{ESCAPE, FrameTarget, Widths};
@@ -18,6 +18,54 @@ const FEW_EXACT: usize = 16;
 /// The largest step, not above the given one, of which a stream stores all bits: it keeps the upper 24 of an f64.
 fn storable_step(step: f64) -> f64 {
     f64::from_bits(step.to_bits() & !0xff_ffff_ffff)
+}
+
+/// The pattern of an f32 as an integer in the order of the values; its own inverse.
+fn order_f32(pattern: u32) -> i32 {
+    let pattern = pattern as i32;
+    pattern ^ (pattern >> 31 & i32::MAX)
+}
+
+/// The widest step on whose multiples no value is further than `epsilon` from the next. `None` where the bound is too
+/// fine for the range.
+pub(crate) fn bounded_step(element: ElementType, range: ValueRange, epsilon: f64) -> Option<f64> {
+    let step = storable_step(uniform_widths(element, range, epsilon).0);
+    fraction_bits(range.magnitude(), step).map(|_| step)
+}
+
+/// What may stand for a pixel: how wide that is, and how wide the part of it on one side, the pixel's value counted in.
+/// Of positions so far apart as that, each prediction reaches one on either side.
+fn uniform_widths(element: ElementType, range: ValueRange, epsilon: f64) -> (f64, f64) {
+    if element.is_float() {
+        // Rounding a position's value to the element type takes up to half an ulp of the bound.
+        // A bound that is larger still has nothing to add but overflow.
+        let reach = epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude());
+        (2.0 * reach, reach)
+    } else {
+        // Beyond 2⁵³ a position's value and the pixel's own are rounded to f64, each by up to half of its ulp.
+        let rounded = ulp(ElementType::F64, range.magnitude()).floor();
+        let reach = epsilon.floor().min(2f64.powi(62)) - rounded;
+        (2.0 * reach + 1.0, reach + 1.0)
+    }
+}
+
+/// The most frequent of some patterns, in the order of their numbers.
+pub(crate) fn frequent_patterns(special: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    for pattern in special {
+        *counts.entry(pattern).or_default() += 1;
+    }
+    let mut patterns: Vec<(u64, usize)> = counts.into_iter().collect();
+    // Frequent ones first; ties by pattern, so that equal input gives equal bytes.
+    patterns.sort_unstable_by_key(|&(pattern, count)| (std::cmp::Reverse(count), pattern));
+    patterns.truncate(usize::from(ESCAPE));
+    patterns.into_iter().map(|(pattern, _)| pattern).collect()
+}
+
+/// 1 + the number of a special pattern.
+pub(crate) fn mark_of(patterns: &[u64], pattern: u64) -> u8 {
+    let number = patterns.iter().position(|&known| known == pattern);
+    number.map_or(ESCAPE, |number| number as u8) + 1
 }
 
 /// A chunk's pixels as the coder sees them.
@@ -63,6 +111,27 @@ impl ValueRange {
         range
     }
 
+    /// The same of a chunk's bytes.
+    pub(crate) fn of_bytes(element: ElementType, bytes: &[u8], options: &Options) -> Option<Self> {
+        if !(element.is_float() && element.size_bytes() == 4 && element.order() == ByteOrder::Little) {
+            return Self::of(element, &element.read_bits(bytes), options);
+        }
+        // Bit patterns become integers in the order of the values, of which vectors are compared.
+        let excluded =
+            [options.fill_value, options.mask_value].map(|p| p.unwrap_or(u64::from(u32::MAX)) as u32);
+        let (words, _) = bytes.as_chunks::<4>();
+        let (mut least, mut greatest) = (i32::MAX, i32::MIN);
+        for &word in words {
+            let pattern = u32::from_le_bytes(word);
+            let rank = order_f32(pattern);
+            let counts = pattern << 1 < 0xff00_0000 && pattern != excluded[0] && pattern != excluded[1];
+            least = least.min(if counts { rank } else { i32::MAX });
+            greatest = greatest.max(if counts { rank } else { i32::MIN });
+        }
+        let value = |rank: i32| f64::from(f32::from_bits(order_f32(rank as u32) as u32));
+        (least <= greatest).then(|| Self { least: value(least), greatest: value(greatest) })
+    }
+
     pub(crate) fn magnitude(self) -> f64 {
         self.least.abs().max(self.greatest.abs())
     }
@@ -90,19 +159,7 @@ impl Target {
         epsilon: f64,
         options: &Options,
     ) -> Option<Self> {
-        // What may stand for a pixel: how wide that is, and how wide the part of it on one side, the pixel's value counted
-        // in. Of positions so far apart as that, each prediction reaches one on either side.
-        let (width, one_sided) = if element.is_float() {
-            // Rounding a position's value to the element type takes up to half an ulp of the bound.
-            // A bound that is larger still has nothing to add but overflow.
-            let reach = epsilon.min(f64::MAX / 4.0) - 0.5 * ulp(element, range.magnitude());
-            (2.0 * reach, reach)
-        } else {
-            // Beyond 2⁵³ a position's value and the pixel's own are rounded to f64, each by up to half of its ulp.
-            let rounded = ulp(ElementType::F64, range.magnitude()).floor();
-            let reach = epsilon.floor().min(2f64.powi(62)) - rounded;
-            (2.0 * reach + 1.0, reach + 1.0)
-        };
+        let (width, one_sided) = uniform_widths(element, range, epsilon);
         let step = storable_step(if options.unbiased { one_sided } else { width });
         let fraction_bits = fraction_bits(range.magnitude(), step)?;
         let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits };
@@ -215,20 +272,12 @@ impl Target {
 
     /// Numbers the most frequent special patterns, and takes the range of everything else.
     fn number_specials(&mut self) {
-        let mut counts: HashMap<u64, usize> = HashMap::new();
-        for (i, _) in self.specials.iter().enumerate().filter(|(_, special)| **special != 0) {
-            *counts.entry(self.bits[i]).or_default() += 1;
-        }
-        let mut patterns: Vec<(u64, usize)> = counts.into_iter().collect();
-        // Frequent ones first; ties by pattern, so that equal input gives equal bytes.
-        patterns.sort_unstable_by_key(|&(pattern, count)| (std::cmp::Reverse(count), pattern));
-        patterns.truncate(usize::from(ESCAPE));
-        let patterns: Vec<u64> = patterns.into_iter().map(|(pattern, _)| pattern).collect();
+        let special = self.bits.iter().zip(&self.specials).filter(|(_, special)| **special != 0);
+        let patterns = frequent_patterns(special.map(|(&pattern, _)| pattern));
         let mut range: Option<(i64, i64)> = None;
         for (i, special) in self.specials.iter_mut().enumerate() {
             if *special != 0 {
-                let number = patterns.iter().position(|&pattern| pattern == self.bits[i]);
-                *special = number.map_or(ESCAPE, |number| number as u8) + 1;
+                *special = mark_of(&patterns, self.bits[i]);
             } else {
                 let position = self.positions[i];
                 range = Some(range.map_or((position, position), |(l, h)| (l.min(position), h.max(position))));
@@ -337,5 +386,32 @@ impl Allowed {
     fn even_sided(self) -> Self {
         let side = self.one_sided();
         Self { low: self.own.1 - side, high: self.own.0 + side, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::ElementClass;
+    use crate::options::Bound;
+
+    #[test]
+    fn ranges_of_f32_are_found_many_at_once() {
+        let element = ElementType::try_new(ElementClass::Float, 4, ByteOrder::Little).unwrap();
+        let mut options = Options::new(Bound::Lossless);
+        options.mask_value = Some(u64::from(7f32.to_bits()));
+        for values in [
+            vec![f32::NAN, -1.5, 3.0, 7.0, f32::INFINITY],
+            vec![-0.0, 0.0],
+            vec![-2.0, -1.0, f32::NEG_INFINITY],
+            vec![7.0, f32::NAN],
+            vec![],
+        ] {
+            let bits: Vec<u64> = values.iter().map(|value: &f32| u64::from(value.to_bits())).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let ends = |range: Option<ValueRange>| range.map(|range| (range.least, range.greatest));
+            let found = ends(ValueRange::of_bytes(element, &bytes, &options));
+            assert_eq!(found, ends(ValueRange::of(element, &bits, &options)), "{values:?}");
+        }
     }
 }

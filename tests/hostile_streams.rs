@@ -10,8 +10,8 @@ use h5z_sae::sae::backend::ScalarBackend;
 use h5z_sae::sae::testing::{TestRng, cosine_spec};
 use h5z_sae::sae::{Model, ModelSpec, Penalty};
 use h5z_sae::{
-    Bound, ByteOrder, ChunkShape, ElementClass, ElementType, Error, ErrorKind, Limits, Options, PatchShape,
-    StreamHeader, compress_chunk, decompress_chunk,
+    Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, Options,
+    PatchShape, StreamHeader, compress_chunk, decompress_chunk,
 };
 use support::contents::{normal, rings};
 use support::{HeaderLayout, Source, element, fix_stream_crc, pack, pattern_of, payload_of, rebuilt};
@@ -160,7 +160,57 @@ fn victims() -> Vec<Victim> {
         &halves,
         &Options::new(Bound::Lossless),
     ));
+    victims.extend(fast_victims(&masked));
     victims
+}
+
+/// Streams of the fast coder: with a centre, with special pixels, with positions of 64 bits, of one row, of constants.
+fn fast_victims(masked: &[f64]) -> Vec<Victim> {
+    let fast = |bound| Options { effort: Effort::Fast, ..Options::new(bound) };
+    let half = element(ElementClass::Float, 2);
+    let symmetric = rings(24, 24, (11.5, 11.5), 9.0, 0.4);
+    let constants: Vec<f64> = (0..3 * 100).map(|i| (i / 100) as f64).collect();
+    let victims = vec![
+        Victim::new("fast", ElementType::F32, &[24, 24], &symmetric, &fast(Bound::Absolute(1e-3))),
+        Victim::new("fast specials", half, &[2, 20, 24], masked, &fast(Bound::Absolute(1e-2))),
+        Victim::new("fast, wide", ElementType::F64, &[16, 16], &noise(256, 7), &fast(Bound::Absolute(1e-10))),
+        Victim::new("fast row", ElementType::F64, &[300], &noise(300, 6), &fast(Bound::Relative(1e-2))),
+        Victim::new(
+            "fast constants",
+            ElementType::F32,
+            &[3, 10, 10],
+            &constants,
+            &fast(Bound::Absolute(0.1)),
+        ),
+    ];
+    for victim in &victims {
+        let fraction_bits = payload_of(&victim.stream)[1];
+        assert!(
+            victim.stream[2] >> 4 == 2 && fraction_bits == 128,
+            "{} is not of the fast coder",
+            victim.name
+        );
+    }
+    victims
+}
+
+#[test]
+fn rejects_what_the_fast_coder_does_not_know() {
+    let victim = &fast_victims(&[0.0; 960])[0];
+    let payload = payload_of(&victim.stream);
+    assert_eq!(payload[0] & 2, 2, "a centre was expected");
+    for (at, value, what) in [
+        (0, payload[0] | 8, "latents only"),
+        (0, payload[0] | 4, "a network"),
+        (0, payload[0] & !32, "patches of another shape"),
+        (0, payload[0] | 128, "the square-root scale"),
+        (1, 128 | 6, "fraction bits"),
+    ] {
+        let mut changed = payload.to_vec();
+        changed[at] = value;
+        let error = victim.decode(&rebuilt(&victim.stream, None, &changed)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error}");
+    }
 }
 
 #[test]
@@ -279,13 +329,17 @@ fn a_chunk_beyond_the_limit_is_refused() {
 fn a_large_frame_of_few_bytes_is_refused_at_once() {
     let u8_type = element(ElementClass::Unsigned, 1);
     let values: Vec<f64> = (0..576).map(|i| f64::from(i * i % 251)).collect();
-    let victim = Victim::new("u8", u8_type, &[24, 24], &values, &Options::new(Bound::Absolute(1.0)));
-    let payload = payload_of(&victim.stream);
-    for dims in [&[1 << 13, 1 << 14][..], &[1 << 27]] {
-        let stream = rebuilt(&victim.stream, Some(dims), &payload[..30]);
-        let start = Instant::now();
-        let error = decompress_chunk(&stream, &Limits::default(), &Source(None), &ScalarBackend).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    for effort in [Effort::Default, Effort::Fast] {
+        let options = Options { effort, ..Options::new(Bound::Absolute(1.0)) };
+        let victim = Victim::new("u8", u8_type, &[24, 24], &values, &options);
+        let payload = payload_of(&victim.stream);
+        for dims in [&[1 << 13, 1 << 14][..], &[1 << 27]] {
+            let stream = rebuilt(&victim.stream, Some(dims), &payload[..30]);
+            let start = Instant::now();
+            let error =
+                decompress_chunk(&stream, &Limits::default(), &Source(None), &ScalarBackend).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        }
     }
 }

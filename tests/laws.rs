@@ -5,7 +5,7 @@ mod support;
 
 use h5z_sae::sae::backend::ScalarBackend;
 use h5z_sae::sae::testing::TestRng;
-use h5z_sae::{Bound, ChunkShape, ElementType, Options};
+use h5z_sae::{Bound, ChunkShape, Effort, ElementType, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use support::contents::{CONTENTS, Content, fill};
@@ -196,5 +196,19 @@ proptest! {
         seed in 0u64..1_000_000,
     ) {
         draw_case(element, dims, bound, content, strewn, seed).obeys_the_laws(&ScalarBackend);
+    }
+
+    #[test]
+    fn every_value_keeps_its_promise_with_the_fast_coder(
+        element in prop::sample::select(element_types()),
+        dims in prop::sample::select(SHAPES.to_vec()),
+        bound in prop::sample::select(BOUNDS.to_vec()),
+        content in prop::sample::select(CONTENTS.to_vec()),
+        strewn in prop::sample::select(STREWN.to_vec()),
+        seed in 0u64..1_000_000,
+    ) {
+        let mut case = draw_case(element, dims, bound, content, strewn, seed);
+        case.options.effort = Effort::Fast;
+        case.obeys_the_laws(&ScalarBackend);
     }
 }

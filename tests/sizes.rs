@@ -7,7 +7,7 @@ use h5z_sae::sae::Model;
 use h5z_sae::sae::backend::ScalarBackend;
 use h5z_sae::sae::testing::{TestRng, cosine_spec};
 use h5z_sae::{
-    Bound, ChunkShape, ElementClass, ElementType, Options, PatchShape, StreamHeader, compress_chunk,
+    Bound, ChunkShape, Effort, ElementClass, ElementType, Options, PatchShape, StreamHeader, compress_chunk,
 };
 use support::contents::{normal, poisson};
 use support::{OVERHEAD_BYTES, element, f32_bytes, pack, share};
@@ -20,6 +20,8 @@ fn coded_bytes(bytes: &[u8], element: ElementType, dims: &[usize], options: &Opt
 
 const STACK: [usize; 3] = [256, 64, 64];
 
+const EFFORTS: [Effort; 2] = [Effort::Default, Effort::Fast];
+
 fn stack(value: impl Fn(usize, usize) -> f32) -> Vec<u8> {
     let n_pixels = STACK[1] * STACK[2];
     f32_bytes(&(0..STACK[0] * n_pixels).map(|i| value(i / n_pixels, i % n_pixels)).collect::<Vec<_>>())
@@ -29,9 +31,12 @@ fn stack(value: impl Fn(usize, usize) -> f32) -> Vec<u8> {
 fn empty_and_constant_frames_cost_next_to_nothing() {
     for bound in [Bound::Absolute(1e-3), Bound::Relative(1e-3), Bound::Lossless] {
         let options = Options::new(bound);
-        for value in [0.0, 1.0, -273.15, 1e30] {
+        for (value, effort) in
+            [0.0, 1.0, -273.15, 1e30].into_iter().flat_map(|value| EFFORTS.map(|effort| (value, effort)))
+        {
+            let options = Options { effort, ..options.clone() };
             let n_bytes = coded_bytes(&stack(|_, _| value), ElementType::F32, &STACK, &options);
-            assert!(n_bytes <= 64, "{bound:?}: {n_bytes} bytes for 256 frames of {value}");
+            assert!(n_bytes <= 64, "{bound:?}, {effort:?}: {n_bytes} bytes for 256 frames of {value}");
         }
     }
 }
@@ -39,10 +44,12 @@ fn empty_and_constant_frames_cost_next_to_nothing() {
 #[test]
 fn frames_of_different_constants_cost_little_more_than_the_constants() {
     let levels: Vec<f32> = (0..256).map(|frame| (frame * 37 % 101) as f32).collect();
-    let options = Options::new(Bound::Absolute(0.5));
-    let n_bytes = coded_bytes(&stack(|frame, _| levels[frame]), ElementType::F32, &STACK, &options);
-    // Seven bits say one of 101 levels; measured: 315 bytes.
-    assert!(n_bytes <= 64 + 256 * 3 / 2, "{n_bytes} bytes");
+    for effort in EFFORTS {
+        let options = Options { effort, ..Options::new(Bound::Absolute(0.5)) };
+        let n_bytes = coded_bytes(&stack(|frame, _| levels[frame]), ElementType::F32, &STACK, &options);
+        // Seven bits say one of 101 levels; measured: 315 bytes.
+        assert!(n_bytes <= 64 + 256 * 3 / 2, "{effort:?}: {n_bytes} bytes");
+    }
 }
 
 #[test]
@@ -107,14 +114,30 @@ fn simulated_rings_reach_their_ratio() {
 }
 
 #[test]
+fn the_fast_coder_keeps_most_of_the_ratio() {
+    let values: Vec<f32> = scattering_frames(64).iter().map(|&value| value as f32).collect();
+    let bytes = f32_bytes(&values);
+    // Measured: 156, 54 and 25.1.
+    for (epsilon, least) in [(1e-2, 140.0), (1e-3, 48.0), (1e-4, 22.5)] {
+        let options = Options { effort: Effort::Fast, ..Options::new(Bound::Absolute(epsilon)) };
+        let n_bytes = coded_bytes(&bytes, ElementType::F32, &[64, 64, 64], &options);
+        let ratio = bytes.len() as f64 / n_bytes as f64;
+        assert!(ratio >= least, "a ratio of {ratio:.1} at {epsilon}: at least {least} expected");
+    }
+}
+
+#[test]
 fn noise_costs_no_more_than_itself() {
     let mut rng = TestRng::new(4);
     let bits: Vec<u64> = (0..64 * 64).map(|_| rng.bits()).collect();
     for element in [element(ElementClass::Unsigned, 1), element(ElementClass::Unsigned, 4), ElementType::F64]
     {
         let bytes = pack(element, &bits);
-        let n_bytes = coded_bytes(&bytes, element, &[64, 64], &Options::new(Bound::Lossless));
-        assert!(n_bytes <= bytes.len() + OVERHEAD_BYTES, "{n_bytes} bytes for {}", bytes.len());
+        for effort in EFFORTS {
+            let options = Options { effort, ..Options::new(Bound::Lossless) };
+            let n_bytes = coded_bytes(&bytes, element, &[64, 64], &options);
+            assert!(n_bytes <= bytes.len() + OVERHEAD_BYTES, "{n_bytes} bytes for {}", bytes.len());
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub struct EncoderArgs {
 /// Work spent by the encoder.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum EffortArg {
-    /// No network and no search: the context coder alone
+    /// No network, no search, the fast coder of pixels: many times the speed, somewhat larger
     Fast,
     /// All methods, tried with good sense
     #[default]

@@ -60,7 +60,7 @@ pub const H5ZSAE_BOUND_NONE: u32 = 4;
 
 /// Effort: all methods, tried with good sense.
 pub const H5ZSAE_EFFORT_DEFAULT: u32 = 0;
-/// Effort: no network and no search.
+/// Effort: no network, no search, the fast coder of pixels.
 pub const H5ZSAE_EFFORT_FAST: u32 = 1;
 /// Effort: every variant that the format has.
 pub const H5ZSAE_EFFORT_BEST: u32 = 2;

@@ -189,6 +189,7 @@ def read_parameters(stream: bytes) -> Parameters:
 def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int) -> Parameters:
     """The parameters of "Coded payload"."""
     flags, fraction_bits = reader.take(2)
+    fraction_bits &= 127
     step = None
     if not flags & 16:
         step = float(np.frombuffer(bytes(5) + reader.take(3), "<f8")[0])

@@ -64,14 +64,15 @@ struct View {
 impl LinearCoder {
     /// For models of `n_atoms` linear atoms.
     pub(super) fn new(n_atoms: usize) -> Self {
-        let n_sizes = N_SIZES as u32;
+        // Without atoms nothing is coded: tables would take longer to make than a small chunk to decode.
+        let (n_sizes, n_levels) = if n_atoms == 0 { (0, 0) } else { (N_SIZES as u32, N_LEVELS) };
         let rules = MixerRules {
             n_contexts: [
                 n_sizes * N_ACTIVITY,
                 n_atoms as u32,
                 n_sizes * N_LEVELS,
                 n_sizes * N_LEVELS,
-                N_LEVELS * N_ACTIVITY,
+                n_levels * N_ACTIVITY,
             ],
             n_decisions: N_DECISIONS,
             n_sets: N_SETS,

@@ -14,6 +14,9 @@ pub(crate) trait BitCoder {
     /// encoding, the one read when decoding.
     fn code(&mut self, bit: bool, p1: u16) -> bool;
 
+    /// Codes the lowest `n_bits` (1 to 16) of `value` with even odds, all at once. Returns them.
+    fn code_uniform(&mut self, value: u64, n_bits: u32) -> u64;
+
     /// Whether more was read than an encoder that wrote these bytes can have meant: the body was cut or is not one.
     fn overrun(&self) -> bool {
         false
@@ -44,6 +47,27 @@ impl RangeEncoder {
         Self { low: 0, range: u64::MAX, bytes: Vec::new() }
     }
 
+    /// Moves the lower end of the interval up.
+    #[inline]
+    fn raise(&mut self, distance: u64) {
+        let (low, carry) = self.low.overflowing_add(distance);
+        self.low = low;
+        if carry {
+            self.carry();
+        }
+    }
+
+    /// Writes what is settled once the interval is short.
+    #[inline]
+    fn renormalize(&mut self) {
+        if self.range < 1 << 32 {
+            self.bytes.extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
+            self.low <<= 32;
+            self.range <<= 32;
+        }
+    }
+
+    #[cold]
     fn carry(&mut self) {
         for byte in self.bytes.iter_mut().rev() {
             *byte = byte.wrapping_add(1);
@@ -82,19 +106,19 @@ impl BitCoder for RangeEncoder {
         if bit {
             self.range = split;
         } else {
-            let (low, carry) = self.low.overflowing_add(split);
-            self.low = low;
+            self.raise(split);
             self.range -= split;
-            if carry {
-                self.carry();
-            }
         }
-        if self.range < 1 << 32 {
-            self.bytes.extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
-            self.low <<= 32;
-            self.range <<= 32;
-        }
+        self.renormalize();
         bit
+    }
+
+    #[inline]
+    fn code_uniform(&mut self, value: u64, n_bits: u32) -> u64 {
+        self.range >>= n_bits;
+        self.raise(value * self.range);
+        self.renormalize();
+        value
     }
 
     /// To a tenth of a bit: the mantissa of the interval's logarithm is taken as linear.
@@ -121,13 +145,31 @@ impl<'a> RangeDecoder<'a> {
         decoder
     }
 
+    #[inline]
     fn next_word(&mut self) -> u32 {
-        let mut word = [0; 4];
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let n_bytes = rest.len().min(4);
-        word[..n_bytes].copy_from_slice(&rest[..n_bytes]);
         self.position = self.position.saturating_add(4);
+        match rest.first_chunk() {
+            Some(word) => u32::from_be_bytes(*word),
+            None => Self::last_word(rest),
+        }
+    }
+
+    /// Fewer than four bytes, and zeros.
+    #[cold]
+    fn last_word(rest: &[u8]) -> u32 {
+        let mut word = [0; 4];
+        word[..rest.len()].copy_from_slice(rest);
         u32::from_be_bytes(word)
+    }
+
+    /// Reads on once the interval is short.
+    #[inline]
+    fn renormalize(&mut self) {
+        if self.range < 1 << 32 {
+            self.value = self.value << 32 | u64::from(self.next_word());
+            self.range <<= 32;
+        }
     }
 }
 
@@ -147,11 +189,18 @@ impl BitCoder for RangeDecoder<'_> {
             self.value -= split;
             self.range -= split;
         }
-        if self.range < 1 << 32 {
-            self.value = self.value << 32 | u64::from(self.next_word());
-            self.range <<= 32;
-        }
+        self.renormalize();
         bit
+    }
+
+    #[inline]
+    fn code_uniform(&mut self, _value: u64, n_bits: u32) -> u64 {
+        self.range >>= n_bits;
+        // The end of the interval that rounding cuts off belongs to no number; no encoder gets there.
+        let value = (self.value / self.range).min((1 << n_bits) - 1);
+        self.value -= value * self.range;
+        self.renormalize();
+        value
     }
 }
 
@@ -166,6 +215,11 @@ impl BitCoder for CostCounter {
     fn code(&mut self, bit: bool, p1: u16) -> bool {
         self.cost += bit_cost(if bit { u32::from(p1) } else { 65536 - u32::from(p1) });
         bit
+    }
+
+    fn code_uniform(&mut self, value: u64, n_bits: u32) -> u64 {
+        self.cost += u64::from(n_bits) << 16;
+        value
     }
 
     fn cost(&self) -> u64 {
@@ -230,6 +284,29 @@ mod tests {
             }
             assert!(!decoder.overrun());
         }
+    }
+
+    #[test]
+    fn numbers_of_even_odds_are_read_as_they_were_written() {
+        let numbers: Vec<(u64, u32)> = (0..4000u64)
+            .map(|i| (1 + i % 16) as u32)
+            .zip(sequence(4000, 3))
+            .map(|(n_bits, (bit, noise))| {
+                (if bit { u64::from(noise) & ((1 << n_bits) - 1) } else { (1 << n_bits) - 1 }, n_bits)
+            })
+            .collect();
+        let mut encoder = RangeEncoder::new();
+        for &(number, n_bits) in &numbers {
+            encoder.code(number % 3 == 0, 99);
+            encoder.code_uniform(number, n_bits);
+        }
+        let bytes = encoder.finish();
+        let mut decoder = RangeDecoder::new(&bytes);
+        for &(number, n_bits) in &numbers {
+            assert_eq!(decoder.code(false, 99), number % 3 == 0);
+            assert_eq!(decoder.code_uniform(0, n_bits), number);
+        }
+        assert!(!decoder.overrun());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod balance;
 mod block;
 mod exact;
+mod fast;
 mod pixel;
 
 use crate::bound::Tolerance;
@@ -14,6 +15,7 @@ use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
 
 use balance::Balance;
+pub(crate) use fast::{FastCoder, FastTarget, Position};
 use pixel::PixelMixer;
 
 pub(crate) use pixel::least_residual;

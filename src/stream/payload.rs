@@ -23,6 +23,9 @@ const SQUARE_ROOT: u8 = 128;
 /// The upper bytes of a step, an f64, that are stored: the others are 0.
 const STEP_BYTES: usize = 3;
 
+/// In the byte of fraction bits.
+const FAST: u8 = 128;
+
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
 
@@ -54,6 +57,8 @@ impl NetworkRules {
 pub(crate) struct PayloadRules {
     pub(crate) frames: FrameRules,
     pub(crate) network: Option<NetworkRules>,
+    /// Pixels are coded by [`crate::frame::FastCoder`].
+    pub(crate) fast: bool,
 }
 
 /// Frames, rows and columns as the coder sees them: frames of fewer pixels than a block has are the rows of one frame.
@@ -94,7 +99,7 @@ impl PayloadRules {
                 | flag(matches!(domain.scale, Scale::SquareRoot { .. }), SQUARE_ROOT)
                 | flag(default_patch, DEFAULT_PATCH)
                 | flag(middle_centre, MIDDLE_CENTRE),
-            domain.fraction_bits as u8,
+            domain.fraction_bits as u8 | flag(self.fast, FAST),
         ];
         if let Scale::Linear { step } | Scale::SquareRoot { step } = domain.scale {
             out.extend_from_slice(&step.to_bits().to_le_bytes()[8 - STEP_BYTES..]);
@@ -136,6 +141,8 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
+        let fraction_byte = reader.u8()?;
+        let (fast, fraction_bits) = (fraction_byte & FAST != 0, u32::from(fraction_byte & !FAST));
         if flags & (ORDERED | SQUARE_ROOT) == ORDERED | SQUARE_ROOT
             || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE
         {
@@ -146,7 +153,13 @@ impl PayloadRules {
         if (flags & HAS_NETWORK != 0) != stream.model.is_some() {
             return Err(Error::corrupt("payload and header disagree on whether a model is used"));
         }
-        let domain = parse_domain(&mut reader, stream, flags)?;
+        let not_fast = HAS_NETWORK | LATENTS_ONLY | SQUARE_ROOT;
+        if fast && (flags & not_fast != 0 || flags & DEFAULT_PATCH == 0 || fraction_bits > 0) {
+            return Err(Error::corrupt(format!(
+                "payload flags {flags:#04x}, {fraction_bits} fraction bits: not with the fast coder"
+            )));
+        }
+        let domain = parse_domain(&mut reader, stream, flags, fraction_bits)?;
         let (lowest, highest) = parse_range(&mut reader, domain.fraction_bits)?;
         let (_, rows, cols) = layout(&stream.shape);
         let patch = match flags & DEFAULT_PATCH {
@@ -173,12 +186,16 @@ impl PayloadRules {
             specials,
             latents_only: flags & LATENTS_ONLY != 0,
         };
-        Ok((Self { frames, network }, headers, reader.rest()))
+        Ok((Self { frames, network, fast }, headers, reader.rest()))
     }
 }
 
-fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Result<Domain, Error> {
-    let fraction_bits = u32::from(reader.u8()?);
+fn parse_domain(
+    reader: &mut ByteReader,
+    stream: &StreamHeader,
+    flags: u8,
+    fraction_bits: u32,
+) -> Result<Domain, Error> {
     if fraction_bits > MAX_FRACTION_BITS {
         return Err(Error::corrupt(format!(
             "{fraction_bits} fraction bits: at most {MAX_FRACTION_BITS} are allowed"
