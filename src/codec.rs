@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
 use crate::bound::{distance, within};
+use crate::bytewise;
 use crate::decode::{count_payload_methods, decode_payload};
 use crate::domain::{exact_domains, is_special, ulp};
 use crate::elementwise;
 use crate::encode::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::options::{Bound, Options};
+use crate::options::{Bound, Effort, Options};
 use crate::patch::PatchGrid;
 use crate::sae::{Model, ModelId, backend::Backend};
 use crate::stream::header::{Payload, StreamHeader};
@@ -124,7 +125,27 @@ impl Input<'_> {
             let Some(coded) = chunk.encode()? else { continue };
             keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?);
         }
+        if let Some(shorter) = self.bytewise(best.len())? {
+            best = shorter;
+        }
         Ok(best)
+    }
+
+    /// The chunk byte by byte, if that is shorter than `least_bytes`: for elements of several bytes by enough to be worth
+    /// the time that reading takes.
+    fn bytewise(&self, least_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
+        let wide = self.element.size_bytes() > 1;
+        if wide && self.options.effort == Effort::Fast {
+            return Ok(None);
+        }
+        let enough = if wide { least_bytes - least_bytes / bytewise::LEAST_GAIN } else { least_bytes };
+        match bytewise::compress(self.element, self.shape, self.bytes) {
+            Some(payload) if payload.len() < enough => {
+                let stream = self.finish(Payload::Bytewise, Bound::Lossless, None, &payload, None)?;
+                Ok(stream.filter(|stream| stream.len() < least_bytes))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn header(&self, payload: Payload, bound: Bound, model: Option<ModelId>) -> StreamHeader {
@@ -283,6 +304,7 @@ fn decode(
         ))),
         Payload::Raw => Ok(payload.to_vec()),
         Payload::Pco => elementwise::decompress(header.element, header.shape.n_values(), payload),
+        Payload::Bytewise => bytewise::decompress(header.element, &header.shape, payload),
         Payload::Coded => decode_payload(header, payload, model, backend),
     }
 }

@@ -46,15 +46,18 @@
 //! array ─► target: bits to positions of one integer domain (domain), special values apart
 //!       ─► candidates: what the network can do for each patch (sae: float encoder, exact integer decoder)
 //!       ─► encode: constant, context on the grid, context aligned, network or lossless, by coded size
-//!       ─► atoms: methods, scales, latents and linear atoms;  frame: pixels (predict, symmetry)
+//!       ─► atoms: methods, scales, latents and linear atoms;  frame: pixels (predict, regression, symmetry)
 //!       ─► entropy: adaptive probabilities, mixed, into a range coder
 //!       ─► stream: header, parameters, checksums
+//!
+//! exact chunks also: elementwise (numbers one by one), bytewise (text, tables); the shortest stream is kept
 //! ```
 #![forbid(unsafe_code)]
 
 mod array;
 mod atoms;
 mod bound;
+mod bytewise;
 mod candidates;
 pub mod cd_values;
 mod centre;
@@ -71,6 +74,7 @@ mod octaves;
 mod options;
 mod patch;
 mod predict;
+mod regression;
 pub mod sae;
 mod stream;
 mod symmetry;

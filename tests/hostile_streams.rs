@@ -10,8 +10,8 @@ use h5z_sae::sae::backend::ScalarBackend;
 use h5z_sae::sae::testing::{TestRng, cosine_spec};
 use h5z_sae::sae::{Model, ModelSpec, Penalty};
 use h5z_sae::{
-    Bound, ByteOrder, ChunkShape, ElementClass, ElementType, Error, ErrorKind, Limits, Options, PatchShape,
-    StreamHeader, compress_chunk, decompress_chunk,
+    Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, Options,
+    PatchShape, StreamHeader, compress_chunk, decompress_chunk,
 };
 use support::contents::{normal, rings};
 use support::{HeaderLayout, Source, element, fix_stream_crc, pack, pattern_of, payload_of, rebuilt};
@@ -140,12 +140,28 @@ fn victims() -> Vec<Victim> {
             &with_model(Bound::None, Penalty::Grad),
         ),
     ];
-    let halves: Vec<f64> = (0..2000).map(|i| (i * i % 977) as f64).collect();
+    let text: Vec<f64> = "Rings about the beam. ".bytes().cycle().take(1500).map(f64::from).collect();
+    victims.push(Victim::new(
+        "bytes",
+        element(ElementClass::Unsigned, 1),
+        &[1500],
+        &text,
+        &Options::new(Bound::Lossless),
+    ));
+    let noisy: Vec<f64> =
+        ring_frames(2, 40, 40).iter().zip(noise(3200, 8)).map(|(a, b)| a + 0.05 * b).collect();
+    victims.push(Victim::new(
+        "modelled",
+        ElementType::F32,
+        &[2, 40, 40],
+        &noisy,
+        &Options { effort: Effort::Best, ..Options::new(Bound::Absolute(1e-2)) },
+    ));
     victims.push(Victim::new(
         "elements alone",
         ElementType::F64,
         &[2000],
-        &halves,
+        &noise(2000, 9),
         &Options::new(Bound::Lossless),
     ));
     victims
@@ -155,7 +171,7 @@ fn victims() -> Vec<Victim> {
 fn victims_cover_every_payload() {
     let kinds: Vec<(u8, bool)> =
         victims().iter().map(|victim| (victim.stream[7] & 0x7f, victim.stream[7] & 0x80 != 0)).collect();
-    for kind in [(0, false), (1, false), (2, false), (2, true)] {
+    for kind in [(0, false), (1, false), (2, false), (2, true), (3, false)] {
         assert!(kinds.contains(&kind), "no stream with payload {kind:?} among {kinds:?}");
     }
 }

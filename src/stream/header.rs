@@ -23,6 +23,8 @@ pub enum Payload {
     Pco = 1,
     /// The methods of this format, over one arithmetic-coded body.
     Coded = 2,
+    /// The chunk's bytes, one by one, over one arithmetic-coded body.
+    Bytewise = 3,
 }
 
 /// What a stream says about itself, before its payload.
@@ -113,7 +115,8 @@ impl StreamHeader {
             0 => Payload::Raw,
             1 => Payload::Pco,
             2 => Payload::Coded,
-            other => return Err(Error::corrupt(format!("payload kind {other}: known are 0 to 2"))),
+            3 => Payload::Bytewise,
+            other => return Err(Error::corrupt(format!("payload kind {other}: known are 0 to 3"))),
         };
         if bound_kind == NOISE_BOUND {
             let message = "bound kind 3 (noise-scaled) in the header: this library does not read it yet";
@@ -189,7 +192,7 @@ fn parse_element(byte: u8) -> Result<ElementType, Error> {
         0 => ElementClass::Unsigned,
         1 => ElementClass::Signed,
         2 => ElementClass::Float,
-        _ => return Err(Error::corrupt("element class 3 in the header: known are 0 to 2")),
+        _ => return Err(Error::corrupt("element class 3 in the header: known are 0 to 3")),
     };
     if byte & 0xe0 != 0 {
         return Err(Error::corrupt(format!("element byte {byte:#04x} in the header: bits 5 to 7 must be 0")));

@@ -18,7 +18,7 @@ const LATENTS_ONLY: u8 = 8;
 const ORDERED: u8 = 16;
 const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
-const RESERVED: u8 = 128;
+const MODELLED: u8 = 128;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -89,7 +89,8 @@ impl PayloadRules {
                 | flag(frames.latents_only, LATENTS_ONLY)
                 | flag(domain.scale == Scale::Ordered, ORDERED)
                 | flag(default_patch, DEFAULT_PATCH)
-                | flag(middle_centre, MIDDLE_CENTRE),
+                | flag(middle_centre, MIDDLE_CENTRE)
+                | flag(frames.modelled, MODELLED),
             domain.fraction_bits as u8,
         ];
         if let Scale::Linear { step } = domain.scale {
@@ -132,7 +133,7 @@ impl PayloadRules {
     ) -> Result<(Self, &'a [u8], &'a [u8]), Error> {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
+        if flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE {
             return Err(Error::corrupt(format!(
                 "payload flags {flags:#04x}: a reserved combination of bits"
             )));
@@ -166,6 +167,7 @@ impl PayloadRules {
             centre,
             specials,
             latents_only: flags & LATENTS_ONLY != 0,
+            modelled: flags & MODELLED != 0,
         };
         Ok((Self { frames, network }, headers, reader.rest()))
     }
