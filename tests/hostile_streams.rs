@@ -148,6 +148,14 @@ fn victims() -> Vec<Victim> {
         &text,
         &Options::new(Bound::Lossless),
     ));
+    let decimals: Vec<f64> = ring_frames(2, 20, 24).iter().map(|v| (v * 1e3).round() / 1e3).collect();
+    victims.push(Victim::new(
+        "decimals",
+        ElementType::F64,
+        &[2, 20, 24],
+        &decimals,
+        &Options::new(Bound::Lossless),
+    ));
     let noisy: Vec<f64> =
         ring_frames(2, 40, 40).iter().zip(noise(3200, 8)).map(|(a, b)| a + 0.05 * b).collect();
     victims.push(Victim::new(

@@ -188,6 +188,8 @@ def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int)
     step = None
     if not flags & 16:
         step = float(np.frombuffer(b"\0\0\0\0" + reader.take(4), "<f8")[0])
+        # A sign bit says that a number of decimals stands here.
+        step = None if step < 0 else step
     lowest, highest = reader.svarint(), reader.svarint()
     _, rows, cols = Parameters(shape, False, 0, None, 0, 0, (1, 1)).layout
     patch = (min(64, rows), min(64, cols)) if rows > 1 else (1, min(4096, cols))

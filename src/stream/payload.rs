@@ -3,7 +3,7 @@
 use super::bytes::{ByteReader, write_signed_varint, write_varint};
 use super::header::StreamHeader;
 use crate::array::{ChunkShape, PatchShape};
-use crate::domain::{Domain, MAX_POSITION, Scale};
+use crate::domain::{Domain, MAX_DECIMALS, MAX_POSITION, Scale};
 use crate::error::Error;
 use crate::frame::{ESCAPE, FrameRules};
 use crate::limits::MAX_PATCH_EDGE;
@@ -19,6 +19,9 @@ const ORDERED: u8 = 16;
 const DEFAULT_PATCH: u8 = 32;
 const MIDDLE_CENTRE: u8 = 64;
 const MODELLED: u8 = 128;
+
+/// Stands in the step's sign bit where the rest is a number of decimals.
+const DECIMAL: u32 = 1 << 31;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -93,8 +96,12 @@ impl PayloadRules {
                 | flag(frames.modelled, MODELLED),
             domain.fraction_bits as u8,
         ];
-        if let Scale::Linear { step } = domain.scale {
-            out.extend_from_slice(&((step.to_bits() >> 32) as u32).to_le_bytes());
+        match domain.scale {
+            Scale::Linear { step } => {
+                out.extend_from_slice(&((step.to_bits() >> 32) as u32).to_le_bytes());
+            }
+            Scale::Decimal { digits } => out.extend_from_slice(&(DECIMAL | digits as u32).to_le_bytes()),
+            Scale::Ordered => {}
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
         write_signed_varint(&mut out, frames.highest >> domain.fraction_bits);
@@ -180,16 +187,26 @@ fn parse_domain(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Re
             "{fraction_bits} fraction bits: at most {MAX_FRACTION_BITS} are allowed"
         )));
     }
-    let scale = if flags & ORDERED != 0 {
-        Scale::Ordered
-    } else {
-        let step = f64::from_bits(u64::from(reader.u32()?) << 32);
-        if !(step.is_finite() && step > 0.0) {
-            return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
-        }
-        Scale::Linear { step }
-    };
+    let scale = if flags & ORDERED != 0 { Scale::Ordered } else { parse_step(reader.u32()?, stream)? };
     Ok(Domain { element: stream.element, scale, fraction_bits })
+}
+
+fn parse_step(field: u32, stream: &StreamHeader) -> Result<Scale, Error> {
+    if field & DECIMAL != 0 {
+        let digits = (field & !DECIMAL) as usize;
+        if !stream.element.is_float() || !(1..=MAX_DECIMALS).contains(&digits) {
+            return Err(Error::corrupt(format!(
+                "{digits} decimals of type {}: expected 1 to {MAX_DECIMALS}, of floats",
+                stream.element.name()
+            )));
+        }
+        return Ok(Scale::Decimal { digits });
+    }
+    let step = f64::from_bits(u64::from(field) << 32);
+    if !(step.is_finite() && step > 0.0) {
+        return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
+    }
+    Ok(Scale::Linear { step })
 }
 
 fn parse_range(reader: &mut ByteReader, fraction_bits: u32) -> Result<(i64, i64), Error> {
