@@ -202,7 +202,7 @@ pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
         domains.push(Domain { element, scale: Scale::Linear { step }, fraction_bits: EXACT_FRACTION_BITS });
     }
     if domains.is_empty()
-        && let Some(decimals) = decimal_domain(element, bits)
+        && let Some(decimals) = decimal_domain(element, bits, magnitude)
     {
         return vec![decimals];
     }
@@ -212,8 +212,14 @@ pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
     domains
 }
 
-/// The domain of fewest decimals in which every finite float of a chunk is exact.
-fn decimal_domain(element: ElementType, bits: &[u64]) -> Option<Domain> {
+/// The domain of fewest decimals in which every finite float of a chunk is exact. With so many that the largest needs
+/// nearly all bits of the mantissa, any float would be.
+fn decimal_domain(element: ElementType, bits: &[u64], magnitude: f64) -> Option<Domain> {
+    let most = match element.size_bytes() {
+        2 => 2f64.powi(7),
+        4 => 2f64.powi(20),
+        _ => 2f64.powi(46),
+    };
     let is_exact = |domain: &Domain, pattern: u64| {
         is_special(element, pattern)
             || domain.position(pattern).is_some_and(|position| domain.value_bits(position) == pattern)
@@ -221,7 +227,7 @@ fn decimal_domain(element: ElementType, bits: &[u64]) -> Option<Domain> {
     // Most data can be told from a few values.
     let few = bits.iter().step_by(bits.len().div_ceil(256));
     (1..=MAX_DECIMALS)
-        .filter(|_| element.is_float())
+        .filter(|&digits| element.is_float() && magnitude * POWERS_OF_TEN[digits] <= most)
         .map(|digits| Domain {
             element,
             scale: Scale::Decimal { digits },
@@ -292,6 +298,9 @@ mod tests {
         }
         let thirds: Vec<u64> = (0..50).map(|i| (f64::from(i) / 3.0).to_bits()).collect();
         assert!(exact_domains(ElementType::F64, &thirds).is_empty());
+        // Nine decimals would tell these f32 apart, too, but no better than their ranks.
+        let thirds: Vec<u64> = (800..900).map(|i| u64::from((i as f32 / 3.0).to_bits())).collect();
+        assert_eq!(exact_domains(ElementType::F32, &thirds).last().unwrap().scale, Scale::Ordered);
     }
 
     #[test]

@@ -27,7 +27,11 @@ const SAMPLE_EDGE: usize = 128;
 const MOST_ELONGATED: usize = 8;
 
 /// Pixels are modelled if a sample becomes smaller by more than one part in so many.
-const LEAST_GAIN: u64 = 32;
+const LEAST_GAIN: u64 = 50;
+
+/// Frames of that sample, fewer where they have more pixels than this together.
+const MODELLED_FRAMES: usize = 8;
+const MODELLED_PIXELS: usize = 1 << 15;
 
 /// After this many frames with one method clearly cheaper, the other is tried only every so often.
 const SETTLED_AFTER: usize = 6;
@@ -206,8 +210,11 @@ impl Chunk<'_> {
         if self.effort == Effort::Fast || self.latents_only {
             return false;
         }
-        let first = self.n_frames / 2 - (SAMPLE_FRAMES.min(self.n_frames) - 1) / 2;
-        let frames: Vec<usize> = (first..self.n_frames.min(first + SAMPLE_FRAMES)).collect();
+        // Neighbours, since a frame may tell about the next.
+        let n_frames =
+            self.n_frames.min(MODELLED_FRAMES.min(MODELLED_PIXELS.div_ceil(self.rows * self.cols)));
+        let first = (self.n_frames - n_frames) / 2;
+        let frames: Vec<usize> = (first..first + n_frames).collect();
         let sample = self.sample(&frames, centre.unwrap_or(Centre::of_frame(self.rows, self.cols)));
         let costs = |modelled| {
             [Method::Grid, Method::Aligned].map(|method| match method {
