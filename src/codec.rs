@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::array::{ChunkShape, ElementType};
 use crate::bound::{Tolerance, largest_error};
+use crate::bytewise;
 use crate::decode::{count_payload_methods, decode_payload};
 use crate::domain::{Domain, MAX_POSITION, Scale, exact_domains, ulp};
 use crate::elementwise;
@@ -179,7 +180,27 @@ impl Input<'_> {
             let Some(coded) = chunk.encode()? else { continue };
             keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?);
         }
+        if let Some(shorter) = self.bytewise(best.len())? {
+            best = shorter;
+        }
         Ok(best)
+    }
+
+    /// The chunk byte by byte, if that is shorter than `least_bytes`: for elements of several bytes by enough to be worth
+    /// the time that reading takes.
+    fn bytewise(&self, least_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
+        let wide = self.element.size_bytes() > 1;
+        if wide && self.options.effort == Effort::Fast {
+            return Ok(None);
+        }
+        let enough = if wide { least_bytes - least_bytes / bytewise::LEAST_GAIN } else { least_bytes };
+        match bytewise::compress(self.element, self.shape, self.bytes) {
+            Some(payload) if payload.len() < enough => {
+                let stream = self.finish(Payload::Bytewise, Bound::Lossless, None, &payload, None)?;
+                Ok(stream.filter(|stream| stream.len() < least_bytes))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A header that lacks what only the decoded chunk tells.
@@ -321,6 +342,7 @@ fn decode(
         ))),
         Payload::Raw => Ok(payload.to_vec()),
         Payload::Pco => elementwise::decompress(header.element, header.shape.n_values(), payload),
+        Payload::Bytewise => bytewise::decompress(header.element, &header.shape, payload),
         Payload::Coded => decode_payload(header, payload, model, backend),
     }
 }

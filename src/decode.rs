@@ -151,13 +151,15 @@ fn reserve(n_bytes: usize) -> Result<Vec<u8>, Error> {
 /// Whoever lacks them should hear of it before any of them is used.
 fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
     const PLANES: usize = 64;
+    const MODELLED_PLANES: usize = PLANES + 16;
     const LANES: usize = 3 * size_of::<PredictorErrors>();
     let grid = rules.frames.grid;
     let headers = (n_frames * grid.n_patches()).saturating_mul(2 * size_of::<PatchHeader>());
     if rules.fast {
         return FastCoder::<i64>::most_bytes(grid.rows, grid.cols).saturating_add(headers);
     }
-    let planes = (grid.rows * grid.cols).saturating_mul(PLANES);
+    let n_bytes = if rules.frames.modelled { MODELLED_PLANES } else { PLANES };
+    let planes = (grid.rows * grid.cols).saturating_mul(n_bytes);
     let lanes = grid.cols.saturating_mul(if grid.rows == 1 { LANES / 3 } else { LANES });
     planes.saturating_add(lanes).saturating_add(headers)
 }

@@ -20,9 +20,17 @@ pub(crate) enum Scale {
     Linear { step: f64 },
     /// Values above 1 by their square root, in steps of this size; it goes on smoothly as the linear scale below.
     SquareRoot { step: f64 },
+    /// Values of so many decimals, 1 to [`MAX_DECIMALS`]: whole steps over a power of ten. Floats only.
+    Decimal { digits: usize },
     /// Ranks of representable values.
     Ordered,
 }
+
+/// 10⁰ to 10⁹.
+pub(crate) const POWERS_OF_TEN: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+/// Most decimals of a scale.
+pub(crate) const MAX_DECIMALS: usize = POWERS_OF_TEN.len() - 1;
 
 /// Element type, scale and fraction bits of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +46,7 @@ impl Domain {
     pub(crate) fn unit(&self) -> f64 {
         match self.scale {
             Scale::Linear { step } | Scale::SquareRoot { step } => step / (1u64 << self.fraction_bits) as f64,
+            Scale::Decimal { digits } => 1.0 / POWERS_OF_TEN[digits] / (1u64 << self.fraction_bits) as f64,
             Scale::Ordered => 1.0,
         }
     }
@@ -52,6 +61,11 @@ impl Domain {
         match self.scale {
             Scale::Linear { .. } => number_bits(self.element, position as f64 * self.unit()),
             Scale::SquareRoot { .. } => number_bits(self.element, from_root(position as f64 * self.unit())),
+            Scale::Decimal { digits } => {
+                // One division of exact numbers: the float nearest to the decimal.
+                let steps = round_shift(position, self.fraction_bits);
+                number_bits(self.element, steps as f64 / POWERS_OF_TEN[digits])
+            }
             Scale::Ordered => ordered_bits(self.element, round_shift(position, self.fraction_bits)),
         }
     }
@@ -65,6 +79,9 @@ impl Domain {
         let position = match self.scale {
             Scale::Linear { .. } => (number(self.element, bits) / self.unit()).round(),
             Scale::SquareRoot { .. } => (to_root(number(self.element, bits)) / self.unit()).round(),
+            Scale::Decimal { digits } => {
+                (number(self.element, bits) * POWERS_OF_TEN[digits]).round() * self.step_positions() as f64
+            }
             Scale::Ordered => (rank(self.element, bits) as f64) * self.step_positions() as f64,
         };
         (position.abs() <= MAX_POSITION as f64).then_some(position as i64)
@@ -190,7 +207,8 @@ pub(crate) fn ulp(element: ElementType, magnitude: f64) -> f64 {
 const EXACT_FRACTION_BITS: u32 = 4;
 
 /// Domains in which every finite element of a chunk sits on a step: of integers the numbers themselves; of floats the
-/// largest power of two that divides all of them, if the range is narrow, and the ranks of representable values.
+/// largest power of two that divides all of them, if the range is narrow; else decimals, if all have few, or the ranks
+/// of representable values.
 pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
     let mut domains = Vec::new();
     let most = MAX_POSITION as f64 / (1 << EXACT_FRACTION_BITS) as f64;
@@ -205,10 +223,40 @@ pub(crate) fn exact_domains(element: ElementType, bits: &[u64]) -> Vec<Domain> {
     if step >= f64::MIN_POSITIVE && magnitude / step <= narrow {
         domains.push(Domain { element, scale: Scale::Linear { step }, fraction_bits: EXACT_FRACTION_BITS });
     }
+    if domains.is_empty()
+        && let Some(decimals) = decimal_domain(element, bits, magnitude)
+    {
+        return vec![decimals];
+    }
     if element.is_float() && element.size_bytes() <= 4 {
         domains.push(Domain { element, scale: Scale::Ordered, fraction_bits: EXACT_FRACTION_BITS });
     }
     domains
+}
+
+/// The domain of fewest decimals in which every finite float of a chunk is exact. With so many that the largest needs
+/// nearly all bits of the mantissa, any float would be.
+fn decimal_domain(element: ElementType, bits: &[u64], magnitude: f64) -> Option<Domain> {
+    let most = match element.size_bytes() {
+        2 => 2f64.powi(7),
+        4 => 2f64.powi(20),
+        _ => 2f64.powi(46),
+    };
+    let is_exact = |domain: &Domain, pattern: u64| {
+        is_special(element, pattern)
+            || domain.position(pattern).is_some_and(|position| domain.value_bits(position) == pattern)
+    };
+    // Most data can be told from a few values.
+    let few = bits.iter().step_by(bits.len().div_ceil(256));
+    (1..=MAX_DECIMALS)
+        .filter(|&digits| element.is_float() && magnitude * POWERS_OF_TEN[digits] <= most)
+        .map(|digits| Domain {
+            element,
+            scale: Scale::Decimal { digits },
+            fraction_bits: EXACT_FRACTION_BITS,
+        })
+        .filter(|domain| few.clone().all(|&pattern| is_exact(domain, pattern)))
+        .find(|domain| bits.iter().all(|&pattern| is_exact(domain, pattern)))
 }
 
 /// Exponent of the lowest set bit of a finite number; the largest there is for 0.
@@ -268,6 +316,29 @@ mod tests {
                 "slope of {slope} at {value}"
             );
         }
+    }
+
+    #[test]
+    fn decimals_come_back_as_the_floats_nearest_to_them() {
+        for element in [ElementType::F32, ElementType::F64] {
+            for digits in 1..=5 {
+                let step = 10f64.powi(digits);
+                let bits: Vec<u64> =
+                    (-300..300).map(|i| number_bits(element, f64::from(i * 7 + 1) / step)).collect();
+                let domains = exact_domains(element, &bits);
+                assert_eq!(domains[0].scale, Scale::Decimal { digits: digits as usize });
+                for &pattern in &bits {
+                    let position = domains[0].position(pattern).unwrap();
+                    assert_eq!(domains[0].value_bits(position), pattern);
+                    assert_eq!(position % domains[0].step_positions(), 0);
+                }
+            }
+        }
+        let thirds: Vec<u64> = (0..50).map(|i| (f64::from(i) / 3.0).to_bits()).collect();
+        assert!(exact_domains(ElementType::F64, &thirds).is_empty());
+        // Nine decimals would tell these f32 apart, too, but no better than their ranks.
+        let thirds: Vec<u64> = (800..900).map(|i| u64::from((i as f32 / 3.0).to_bits())).collect();
+        assert_eq!(exact_domains(ElementType::F32, &thirds).last().unwrap().scale, Scale::Ordered);
     }
 
     #[test]

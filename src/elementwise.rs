@@ -8,7 +8,7 @@ use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, ModeSpec};
 
 use crate::array::{ElementClass, ElementType};
-use crate::domain::{is_special, number, number_bits};
+use crate::domain::{POWERS_OF_TEN, is_special, number, number_bits};
 use crate::error::{Error, ErrorKind};
 
 /// Stamps out a match over the number types of `pco`.
@@ -75,9 +75,6 @@ fn common_divisor(bits: &[u64]) -> Option<u64> {
     }
     (divisor > 1).then_some(divisor)
 }
-
-/// 10⁰ to 10⁹.
-const POWERS_OF_TEN: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// One value in so many may be none that a grid describes.
 const MOST_MISFITS: usize = 20;

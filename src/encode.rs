@@ -26,6 +26,13 @@ const SAMPLE_EDGE: usize = 128;
 /// coarsest picture is at least two pixels wide.
 const MOST_ELONGATED: usize = 8;
 
+/// Pixels are modelled if a sample becomes smaller by more than one part in so many.
+const LEAST_GAIN: u64 = 50;
+
+/// Frames of that sample, fewer where they have more pixels than this together.
+const MODELLED_FRAMES: usize = 8;
+const MODELLED_PIXELS: usize = 1 << 15;
+
 /// After this many frames with one method clearly cheaper, the other is tried only every so often.
 const SETTLED_AFTER: usize = 6;
 const TRY_AGAIN_EVERY: usize = 8;
@@ -77,6 +84,13 @@ impl Choices {
     }
 }
 
+/// Choices about the frames of a chunk that hold for all of them.
+#[derive(Clone, Copy, Default)]
+struct Common {
+    centre: Option<Centre>,
+    modelled: bool,
+}
+
 /// What a chunk is encoded with, besides what every chunk may use.
 #[derive(Clone, Copy, Default)]
 struct Help<'a> {
@@ -89,10 +103,10 @@ impl Chunk<'_> {
     /// Encodes without a network, then with it where it may help, and keeps the shorter. `None` if latents alone are
     /// asked for and there are none.
     pub(crate) fn encode(&mut self) -> Result<Option<Coded>, Error> {
-        let centre = self.choose_centre();
+        let common = self.choose_common();
         let without = match self.latents_only {
             true => None,
-            false => Some(self.encode_exactly(centre, Help::default())?),
+            false => Some(self.encode_exactly(common, Help::default())?),
         };
         let choices = without.as_ref().map(|without| &without.choices);
         let candidates = match self.model {
@@ -104,7 +118,7 @@ impl Chunk<'_> {
         if candidates.is_none() {
             return Ok(without);
         }
-        let with = self.encode_exactly(centre, Help { candidates: candidates.as_ref(), choices })?;
+        let with = self.encode_exactly(common, Help { candidates: candidates.as_ref(), choices })?;
         Ok(Some(match without {
             Some(without) if !with.uses_network || without.payload.len() <= with.payload.len() => without,
             _ => with,
@@ -115,14 +129,14 @@ impl Chunk<'_> {
     ///
     /// What is out of reach depends on the prediction, so another pass may find others; on the grid it does not. So
     /// where many pixels are, or passes have not helped, only the grid is used, and the next pass but one is the last.
-    fn encode_exactly(&mut self, centre: Option<Centre>, help: Help) -> Result<Coded, Error> {
+    fn encode_exactly(&mut self, common: Common, help: Help) -> Result<Coded, Error> {
         let few = self.target.bits.len() / FEW_UNREACHABLE;
         let mut grid_only = false;
         let mut pass = 0;
         loop {
             pass += 1;
             let help = if grid_only { Help::default() } else { help };
-            let rules = self.rules(centre, help.candidates);
+            let rules = self.rules(common, help.candidates);
             let mut encoder = ChunkEncoder::new(self, &rules, help);
             encoder.grid_only = grid_only;
             for frame in 0..self.n_frames {
@@ -142,7 +156,7 @@ impl Chunk<'_> {
         }
     }
 
-    fn rules(&self, centre: Option<Centre>, candidates: Option<&NetworkCandidates>) -> PayloadRules {
+    fn rules(&self, common: Common, candidates: Option<&NetworkCandidates>) -> PayloadRules {
         let patch = match (candidates, self.model) {
             (Some(_), Some(model)) => model.patch(),
             _ => default_patch(self.rows, self.cols),
@@ -153,13 +167,19 @@ impl Chunk<'_> {
                 grid: PatchGrid { rows: self.rows, cols: self.cols, patch },
                 lowest: self.target.lowest,
                 highest: self.target.highest,
-                centre,
+                centre: common.centre,
                 specials: self.target.patterns.clone(),
                 latents_only: self.latents_only,
+                modelled: common.modelled,
             },
             network: candidates.map(|candidates| candidates.rules),
             fast: false,
         }
+    }
+
+    fn choose_common(&self) -> Common {
+        let centre = self.choose_centre();
+        Common { centre, modelled: self.choose_modelled(centre) }
     }
 
     /// A centre of symmetry, if coding a sample with it is cheaper than without.
@@ -173,14 +193,43 @@ impl Chunk<'_> {
         let sample = self.sample(&frames, found);
         let exact = self.target.is_exact();
         let first = if exact { Method::Grid } else { Method::Aligned };
-        let mut best = (sample.cost(first, None), None);
+        let mut best = (sample.cost(first, Common::default()), None);
         for centre in [found, middle].into_iter().take(if found == middle { 1 } else { 2 }) {
-            let cost = sample.cost(first, Some(centre));
+            let cost = sample.cost(first, Common { centre: Some(centre), modelled: false });
             if cost < best.0 {
                 best = (cost, Some(centre));
             }
         }
         best.1
+    }
+
+    /// Whether to model pixels: where a sample becomes smaller by it, and, but for the best effort, where the time that
+    /// it takes is well spent. That is on exact values and on noise: without noise, residuals are few, prefer the grid
+    /// and are cheap either way.
+    fn choose_modelled(&self, centre: Option<Centre>) -> bool {
+        if self.effort == Effort::Fast || self.latents_only {
+            return false;
+        }
+        // Neighbours, since a frame may tell about the next.
+        let n_frames =
+            self.n_frames.min(MODELLED_FRAMES.min(MODELLED_PIXELS.div_ceil(self.rows * self.cols)));
+        let first = (self.n_frames - n_frames) / 2;
+        let frames: Vec<usize> = (first..first + n_frames).collect();
+        let sample = self.sample(&frames, centre.unwrap_or(Centre::of_frame(self.rows, self.cols)));
+        let costs = |modelled| {
+            [Method::Grid, Method::Aligned].map(|method| match method {
+                Method::Aligned if self.target.is_exact() => u64::MAX,
+                _ => sample.cost(method, Common { centre, modelled }),
+            })
+        };
+        let plain = costs(false);
+        let least = plain[0].min(plain[1]);
+        let noisy = plain[1] < plain[0] || least >> 16 > 3 * sample.target.bits.len() as u64;
+        if self.effort == Effort::Default && !self.target.is_exact() && !noisy {
+            return false;
+        }
+        let modelled = costs(true);
+        modelled[0].min(modelled[1]) < least - least / LEAST_GAIN
     }
 
     /// Where a frame's pixels stand among those of the chunk.
@@ -213,7 +262,7 @@ impl Chunk<'_> {
             })
         });
         let target = self.target.select(pixels);
-        let mut rules = self.rules(None, None).frames;
+        let mut rules = self.rules(Common::default(), None).frames;
         rules.grid = PatchGrid { rows, cols, patch: default_patch(rows, cols) };
         Sample { rules, target, top: top as i64, left: left as i64 }
     }
@@ -240,13 +289,14 @@ struct Sample {
 }
 
 impl Sample {
-    /// Cost of all frames by one method, in 1/65536 bit. `centre` is that of whole frames.
-    fn cost(&self, method: Method, centre: Option<Centre>) -> u64 {
-        let centre = centre.map(|centre| Centre {
+    /// Cost of all frames by one method, in 1/65536 bit. The centre is that of whole frames.
+    fn cost(&self, method: Method, common: Common) -> u64 {
+        let centre = common.centre.map(|centre| Centre {
             twice_row: centre.twice_row - 8 * self.top,
             twice_col: centre.twice_col - 8 * self.left,
         });
-        let mut coder = FrameCoder::new(FrameRules { centre, ..self.rules.clone() });
+        let mut coder =
+            FrameCoder::new(FrameRules { centre, modelled: common.modelled, ..self.rules.clone() });
         let methods = vec![method; self.rules.grid.n_patches()];
         let n_pixels = self.rules.grid.rows * self.rules.grid.cols;
         let mut counter = CostCounter::default();
@@ -254,6 +304,7 @@ impl Sample {
         for start in (0..self.target.bits.len()).step_by(n_pixels) {
             let target = self.target.frame(start..start + n_pixels);
             coder.code_frame(&mut counter, &plan, Some(&target), None);
+            coder.end_frame();
         }
         counter.cost()
     }

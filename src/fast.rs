@@ -105,6 +105,7 @@ impl FastChunk<'_> {
                 centre: self.choose_centre(target),
                 specials: target.patterns.clone(),
                 latents_only: false,
+                modelled: false,
             },
             network: None,
             fast: true,

@@ -46,16 +46,19 @@
 //! array ─► target: bits to positions of one integer domain (domain), special values apart
 //!       ─► candidates: what the network can do for each patch (sae: float encoder, exact integer decoder)
 //!       ─► encode: constant, context on the grid, context aligned, network or lossless, by coded size
-//!       ─► atoms: methods, scales, latents and linear atoms;  frame: pixels (predict, symmetry)
+//!       ─► atoms: methods, scales, latents and linear atoms;  frame: pixels (predict, regression, symmetry)
 //!       ─► fast: in place of the last four with effort fast, the grid alone, and the fast coder of frame
 //!       ─► entropy: adaptive probabilities, mixed, into a range coder
 //!       ─► stream: header, parameters, checksums
+//!
+//! exact chunks also: elementwise (numbers one by one), bytewise (text, tables); the shortest stream is kept
 //! ```
 #![forbid(unsafe_code)]
 
 mod array;
 mod atoms;
 mod bound;
+mod bytewise;
 mod candidates;
 pub mod cd_values;
 mod centre;
@@ -74,6 +77,7 @@ mod octaves;
 mod options;
 mod patch;
 mod predict;
+mod regression;
 pub mod sae;
 #[cfg(feature = "statistics")]
 pub mod statistics;

@@ -152,12 +152,36 @@ fn victims() -> Vec<Victim> {
             &with_model(Bound::None, Penalty::Grad),
         ),
     ];
-    let halves: Vec<f64> = (0..2000).map(|i| (i * i % 977) as f64).collect();
+    let text: Vec<f64> = "Rings about the beam. ".bytes().cycle().take(1500).map(f64::from).collect();
+    victims.push(Victim::new(
+        "bytes",
+        element(ElementClass::Unsigned, 1),
+        &[1500],
+        &text,
+        &Options::new(Bound::Lossless),
+    ));
+    let decimals: Vec<f64> = ring_frames(2, 20, 24).iter().map(|v| (v * 1e3).round() / 1e3).collect();
+    victims.push(Victim::new(
+        "decimals",
+        ElementType::F64,
+        &[2, 20, 24],
+        &decimals,
+        &Options::new(Bound::Lossless),
+    ));
+    let noisy: Vec<f64> =
+        ring_frames(2, 40, 40).iter().zip(noise(3200, 8)).map(|(a, b)| a + 0.05 * b).collect();
+    victims.push(Victim::new(
+        "modelled",
+        ElementType::F32,
+        &[2, 40, 40],
+        &noisy,
+        &Options { effort: Effort::Best, ..Options::new(Bound::Absolute(1e-2)) },
+    ));
     victims.push(Victim::new(
         "elements alone",
         ElementType::F64,
         &[2000],
-        &halves,
+        &noise(2000, 9),
         &Options::new(Bound::Lossless),
     ));
     victims.extend(fast_victims(&masked));
@@ -217,7 +241,7 @@ fn rejects_what_the_fast_coder_does_not_know() {
 fn victims_cover_every_payload() {
     let kinds: Vec<(u8, bool)> =
         victims().iter().map(|victim| (victim.stream[2] >> 4, victim.names_model())).collect();
-    for kind in [(0, false), (1, false), (2, false), (2, true)] {
+    for kind in [(0, false), (1, false), (2, false), (2, true), (3, false)] {
         assert!(kinds.contains(&kind), "no stream with payload {kind:?} among {kinds:?}");
     }
 }

@@ -189,10 +189,12 @@ def read_parameters(stream: bytes) -> Parameters:
 def read_payload(reader: ByteReader, shape: tuple[int, ...], element_bytes: int) -> Parameters:
     """The parameters of "Coded payload"."""
     flags, fraction_bits = reader.take(2)
-    fraction_bits &= 127
+    fraction_bits &= 31
     step = None
     if not flags & 16:
         step = float(np.frombuffer(bytes(5) + reader.take(3), "<f8")[0])
+        # A sign bit says that a number of decimals stands here.
+        step = None if step < 0 else step
     lowest, highest = reader.svarint(), reader.svarint()
     _, rows, cols = Parameters(shape, False, 0, None, 0, 0, (1, 1)).layout
     patch = (min(64, rows), min(64, cols)) if rows > 1 else (1, min(4096, cols))

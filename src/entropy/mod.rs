@@ -7,6 +7,7 @@
 mod adaptive;
 mod binarize;
 mod logistic;
+mod logit_mixer;
 mod mixer;
 mod range_coder;
 
@@ -14,5 +15,7 @@ pub(crate) use adaptive::AdaptiveBit;
 pub(crate) use binarize::{
     EXP_GOLOMB_DECISIONS, MagnitudeBit, code_bits, code_exp_golomb, code_magnitude, code_symbol,
 };
+pub(crate) use logistic::{squash, stretch};
+pub(crate) use logit_mixer::LogitMixer;
 pub(crate) use mixer::{ContextMixer, Decision, MixerRules, MixerStart, ONE};
 pub(crate) use range_coder::{BitCoder, CostCounter, RangeDecoder, RangeEncoder};

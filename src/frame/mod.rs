@@ -3,7 +3,9 @@
 mod balance;
 mod block;
 mod exact;
+mod experts;
 mod fast;
+mod modelled;
 mod pixel;
 
 use crate::bound::Tolerance;
@@ -16,6 +18,7 @@ use crate::symmetry::Centre;
 
 use balance::Balance;
 pub(crate) use fast::{FastCoder, FastTarget, Position};
+use modelled::{ModelErrors, Modelled};
 use pixel::PixelMixer;
 
 pub(crate) use pixel::least_residual;
@@ -61,6 +64,8 @@ pub(crate) struct FrameRules {
     pub(crate) specials: Option<Vec<u64>>,
     /// Network patches have no residual (`Bound::None`).
     pub(crate) latents_only: bool,
+    /// Pixels of grid and aligned patches are modelled: right where noise is.
+    pub(crate) modelled: bool,
 }
 
 /// What is known of a frame before its pixels.
@@ -155,6 +160,12 @@ pub(crate) struct FrameCoder {
     pub(crate) unreachable: Vec<usize>,
     /// Positions about the ends of the range can round to infinity.
     may_overflow: bool,
+    modelled: Option<Box<Modelled>>,
+    /// Of modelled pixels; 0 for others. Empty where none are modelled.
+    model_errors: Vec<ModelErrors>,
+    /// Positions of the frame before, for modelled pixels, and whether there was one.
+    before: Vec<i64>,
+    has_before: bool,
     journal: Option<Box<SmallState>>,
 }
 
@@ -164,6 +175,7 @@ struct SmallState {
     special_flags: Vec<AdaptiveBit>,
     special_numbers: Vec<AdaptiveBit>,
     lossless: Vec<AdaptiveBit>,
+    modelled: Option<Box<Modelled>>,
 }
 
 /// What predictors have got wrong where they have not been asked.
@@ -177,6 +189,7 @@ impl FrameCoder {
             .map(|end| number(rules.domain.element, rules.domain.value_bits(end)))
             .iter()
             .any(|value| !value.is_finite());
+        let n_modelled = if rules.modelled { n_pixels } else { 0 };
         let blocks_across = rules.grid.across() * rules.grid.patch.cols.div_ceil(BLOCK);
         let blocks_down =
             rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
@@ -201,6 +214,10 @@ impl FrameCoder {
             balances: Vec::new(),
             unreachable: Vec::new(),
             may_overflow,
+            modelled: rules.modelled.then(|| Box::new(Modelled::new())),
+            model_errors: vec![ModelErrors::default(); n_modelled],
+            before: vec![0; n_modelled],
+            has_before: false,
             journal: None,
             rules,
         }
@@ -216,11 +233,12 @@ impl FrameCoder {
             special_flags: self.special_flags.clone(),
             special_numbers: self.special_numbers.clone(),
             lossless: self.lossless.clone(),
+            modelled: self.modelled.clone(),
         }));
     }
 
     /// Takes back the adaptive state of the last mark. Planes are rebuilt by the next frame anyway, but for
-    /// `previous_exact`, which only [`Self::end_frame`] changes.
+    /// those of the frame before, which only [`Self::end_frame`] changes.
     pub(crate) fn undo(&mut self) {
         for mixer in self.mixers.iter_mut().flatten() {
             mixer.undo();
@@ -231,6 +249,7 @@ impl FrameCoder {
             self.special_flags = state.special_flags;
             self.special_numbers = state.special_numbers;
             self.lossless = state.lossless;
+            self.modelled = state.modelled;
         }
     }
 
@@ -249,6 +268,10 @@ impl FrameCoder {
     pub(crate) fn end_frame(&mut self) {
         if self.rules.specials.is_some() {
             self.previous_exact.copy_from_slice(&self.exact);
+        }
+        if self.rules.modelled {
+            self.before.copy_from_slice(&self.positions);
+            self.has_before = true;
         }
     }
 
@@ -277,6 +300,7 @@ impl FrameCoder {
         let job = FrameJob { plan, target };
         self.exact.fill(0);
         self.empty.fill(0);
+        self.model_errors.fill(ModelErrors::default());
         let across = grid.across();
         for first_patch in (0..grid.n_patches()).step_by(across) {
             let patch_row = grid.region(first_patch).row;

@@ -7,10 +7,11 @@ use crate::entropy::{
 };
 use crate::initial::InitialStates;
 use crate::predict::{Blend, MAX_ERROR, Mirrored, Neighbours, Predictions, recent_errors};
+use crate::symmetry::MirrorPoint;
 
 pub(crate) type PixelMixer = ContextMixer<N_CONTEXTS, { N_CONTEXTS + 1 }>;
 
-const N_CONTEXTS: usize = 7;
+pub(super) const N_CONTEXTS: usize = 7;
 
 /// Buckets of the local activity that choose a set of weights.
 const N_ACTIVITY: u32 = 16;
@@ -30,8 +31,8 @@ const N_RESIDUALS: u32 = 7;
 /// Rings about the centre.
 const N_RADII: u32 = 64;
 
-/// Contexts of predicted patches, in the order of `blend_contexts`.
-const N_BLEND_CONTEXTS: [u32; N_CONTEXTS] = [
+/// Contexts of predicted patches, in the order of `predicted_contexts`.
+pub(super) const N_BLEND_CONTEXTS: [u32; N_CONTEXTS] = [
     N_BUCKETS * N_FRACTIONS * N_BUCKETS,
     N_BUCKETS * N_BUCKETS * 2,
     N_BUCKETS * N_FRACTIONS * N_BUCKETS,
@@ -65,22 +66,21 @@ fn new_mixer(method: Method) -> PixelMixer {
 }
 
 /// Contexts of a pixel's decisions.
-struct PixelContexts {
-    contexts: [u32; N_CONTEXTS],
-    activity: u32,
+pub(super) struct PixelContexts {
+    pub(super) contexts: [u32; N_CONTEXTS],
+    pub(super) activity: u32,
     /// What the residual is added to.
-    prediction: i64,
+    pub(super) prediction: i64,
     /// The same before it was rounded to whole steps.
-    exact_prediction: i64,
+    pub(super) exact_prediction: i64,
 }
 
 /// What is known about a pixel before it is coded.
-struct View {
-    at: Pixel,
+pub(super) struct View {
+    pub(super) at: Pixel,
     around: Neighbours,
-    blend: Blend,
-    /// Pixel nearest to the mirror image.
-    mirror_index: Option<usize>,
+    pub(super) blend: Blend,
+    pub(super) mirror: Option<MirrorPoint>,
 }
 
 impl FrameCoder {
@@ -119,37 +119,62 @@ impl FrameCoder {
     ) {
         let special = self.rules.specials.is_some() && self.code_special(coder, job, at);
         let around = self.neighbours(at);
-        let (mirror_index, mirrored) = self.mirror_image(at);
+        let (mirror, mirrored) = self.mirror_image(at);
         let predictions = Predictions::new(&around, mirrored.as_ref());
         let step = self.rules.domain.step_positions();
         let blend = predictions.blend(&self.recent_errors(at), step / 2 + 1);
-        let view = View { at, around, blend, mirror_index };
-        let contexts = match method {
-            Method::Network => self.network_contexts(job, &view),
-            _ => self.blend_contexts(method, &view),
+        let view = View { at, around, blend, mirror };
+        let (position, exact, residual) = if self.modelled.is_some() && method != Method::Network {
+            self.code_modelled(coder, job, method, &view, special)
+        } else {
+            self.code_unmodelled(coder, job, method, &view, special)
         };
-        let prediction = contexts.prediction;
-        let mut residual = 0;
-        if !special {
-            let wanted = job.target.map_or(0, |target| self.residual(target, at, prediction));
-            residual = self.code_residual(coder, method, &contexts, wanted);
-        }
-        let moved = prediction.wrapping_add(residual.wrapping_mul(step));
-        let position = moved.clamp(-MAX_POSITION, MAX_POSITION);
         if let Some(target) = job.target.filter(|target| target.unbiased && !special) {
             self.balances[at.block].add(target.error(&self.rules.domain, at.index, position));
         }
         self.positions[at.index] = position;
-        self.errors[at.index] = (position - contexts.exact_prediction).clamp(-MAX_ERROR, MAX_ERROR);
+        self.errors[at.index] = (position - exact).clamp(-MAX_ERROR, MAX_ERROR);
         self.residuals[at.index] = residual.clamp(-3, 3) as i8;
         // Without a mirror image a pixel stands for its own, so that differences of images vanish at the border.
         self.mirrored[at.index] = mirrored.map_or(position, |mirrored| mirrored.here);
         self.predictor_errors[self.lanes[0] + at.col + 2] = predictions.errors(position);
     }
 
-    /// The mirror image of a pixel: the nearest pixel to it, and interpolated positions.
+    /// Codes the residual of a pixel against what is given or the blend. Returns its position, the prediction before
+    /// rounding, and the residual.
     #[inline]
-    fn mirror_image(&self, at: Pixel) -> (Option<usize>, Option<Mirrored>) {
+    fn code_unmodelled<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        job: &FrameJob,
+        method: Method,
+        view: &View,
+        special: bool,
+    ) -> (i64, i64, i64) {
+        let contexts = match method {
+            Method::Network => self.network_contexts(job, view),
+            _ => self.predicted_contexts(method, view, view.blend.position),
+        };
+        let prediction = contexts.prediction;
+        let mut residual = 0;
+        if !special {
+            let wanted = job.target.map_or(0, |target| self.residual(target, view.at, prediction));
+            residual = self.code_residual(coder, method, &contexts, wanted);
+        }
+        (self.moved(prediction, residual), contexts.exact_prediction, residual)
+    }
+
+    /// The position so many steps from a prediction.
+    #[inline]
+    pub(super) fn moved(&self, prediction: i64, residual: i64) -> i64 {
+        let step = self.rules.domain.step_positions();
+        let moved = prediction.wrapping_add(residual.wrapping_mul(step));
+        moved.clamp(-MAX_POSITION, MAX_POSITION)
+    }
+
+    /// The mirror image of a pixel: where it lies, and interpolated positions.
+    #[inline]
+    fn mirror_image(&self, at: Pixel) -> (Option<MirrorPoint>, Option<Mirrored>) {
         let grid = &self.rules.grid;
         let centre = self.rules.centre.as_ref();
         let Some(point) = centre.and_then(|centre| centre.mirror(at.row, at.col, grid.rows, grid.cols))
@@ -162,7 +187,7 @@ impl FrameCoder {
             w: if at.col > 0 { self.mirrored[at.index - 1] } else { here },
             n: if at.row > 0 { self.mirrored[at.index - grid.cols] } else { here },
         };
-        (Some(point.index), Some(mirrored))
+        (Some(point), Some(mirrored))
     }
 
     #[inline]
@@ -182,7 +207,7 @@ impl FrameCoder {
     /// The residual that brings the prediction nearest to the target, or, where several keep the bound, the one nearest
     /// to 0; repaired by one where rounding to the element type would break the bound. Where nothing helps, the pixel is
     /// noted as unreachable.
-    fn residual(&mut self, target: &FrameTarget, at: Pixel, prediction: i64) -> i64 {
+    pub(super) fn residual(&mut self, target: &FrameTarget, at: Pixel, prediction: i64) -> i64 {
         let i = at.index;
         let step = self.rules.domain.step_positions();
         let bits = self.rules.domain.fraction_bits;
@@ -248,12 +273,14 @@ impl FrameCoder {
         ((w + 3) as u32, (n + 3) as u32, nonzero)
     }
 
+    /// Contexts of a pixel whose position is guessed to be `guess`.
     #[inline]
-    fn blend_contexts(&self, method: Method, view: &View) -> PixelContexts {
-        let View { around, blend, mirror_index: mirror, .. } = *view;
+    pub(super) fn predicted_contexts(&self, method: Method, view: &View, guess: i64) -> PixelContexts {
+        let View { around, blend, .. } = *view;
+        let mirror = view.mirror.map(|point| point.index);
         let bits = self.rules.domain.fraction_bits;
         let step = self.rules.domain.step_positions();
-        let exact = blend.position.clamp(self.rules.lowest, self.rules.highest);
+        let exact = guess.clamp(self.rules.lowest, self.rules.highest);
         let prediction = if method == Method::Grid { round_shift(exact, bits) << bits } else { exact };
         let fraction = (((exact - prediction) * 6 + 3 * step) >> bits).clamp(0, 5) as u32;
         let activity = bucket(self.activity(view.at), bits);
@@ -286,7 +313,8 @@ impl FrameCoder {
 
     #[inline]
     fn network_contexts(&self, job: &FrameJob, view: &View) -> PixelContexts {
-        let View { at: Pixel { index: i, row, col, .. }, around, blend, mirror_index: mirror } = *view;
+        let View { at: Pixel { index: i, row, col, .. }, around, blend, mirror } = *view;
+        let mirror = mirror.map(|point| point.index);
         let bits = self.rules.domain.fraction_bits;
         let prediction = job.plan.given[i];
         let cols = self.rules.grid.cols;

@@ -23,6 +23,8 @@ pub enum Payload {
     Pco = 1,
     /// The methods of this format, over one arithmetic-coded body.
     Coded = 2,
+    /// The chunk's bytes, one by one, over one arithmetic-coded body.
+    Bytewise = 3,
 }
 
 /// What a stream says about itself, before its payload.
@@ -170,7 +172,8 @@ fn parse_payload_kind(byte: u8) -> Result<Payload, Error> {
         0 => Ok(Payload::Raw),
         1 => Ok(Payload::Pco),
         2 => Ok(Payload::Coded),
-        other => Err(Error::corrupt(format!("payload kind {other}: known are 0 to 2"))),
+        3 => Ok(Payload::Bytewise),
+        other => Err(Error::corrupt(format!("payload kind {other}: known are 0 to 3"))),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bytes::{ByteReader, write_signed_varint, write_varint};
 use super::header::StreamHeader;
 use crate::array::{ChunkShape, PatchShape};
-use crate::domain::{Domain, MAX_POSITION, Scale};
+use crate::domain::{Domain, MAX_DECIMALS, MAX_POSITION, Scale};
 use crate::error::Error;
 use crate::frame::{ESCAPE, FrameRules};
 use crate::limits::MAX_PATCH_EDGE;
@@ -24,7 +24,11 @@ const SQUARE_ROOT: u8 = 128;
 const STEP_BYTES: usize = 3;
 
 /// In the byte of fraction bits.
+const MODELLED: u8 = 64;
 const FAST: u8 = 128;
+
+/// Stands in the step's sign bit where the rest is a number of decimals.
+const DECIMAL: u8 = 128;
 
 /// Most fraction bits of a position.
 const MAX_FRACTION_BITS: u32 = 16;
@@ -99,10 +103,14 @@ impl PayloadRules {
                 | flag(matches!(domain.scale, Scale::SquareRoot { .. }), SQUARE_ROOT)
                 | flag(default_patch, DEFAULT_PATCH)
                 | flag(middle_centre, MIDDLE_CENTRE),
-            domain.fraction_bits as u8 | flag(self.fast, FAST),
+            domain.fraction_bits as u8 | flag(frames.modelled, MODELLED) | flag(self.fast, FAST),
         ];
-        if let Scale::Linear { step } | Scale::SquareRoot { step } = domain.scale {
-            out.extend_from_slice(&step.to_bits().to_le_bytes()[8 - STEP_BYTES..]);
+        match domain.scale {
+            Scale::Linear { step } | Scale::SquareRoot { step } => {
+                out.extend_from_slice(&step.to_bits().to_le_bytes()[8 - STEP_BYTES..]);
+            }
+            Scale::Decimal { digits } => out.extend([digits as u8, 0, DECIMAL]),
+            Scale::Ordered => {}
         }
         write_signed_varint(&mut out, frames.lowest >> domain.fraction_bits);
         write_signed_varint(&mut out, frames.highest >> domain.fraction_bits);
@@ -142,7 +150,8 @@ impl PayloadRules {
         let mut reader = ByteReader::new(payload);
         let flags = reader.u8()?;
         let fraction_byte = reader.u8()?;
-        let (fast, fraction_bits) = (fraction_byte & FAST != 0, u32::from(fraction_byte & !FAST));
+        let (fast, modelled) = (fraction_byte & FAST != 0, fraction_byte & MODELLED != 0);
+        let fraction_bits = u32::from(fraction_byte & !(FAST | MODELLED));
         if flags & (ORDERED | SQUARE_ROOT) == ORDERED | SQUARE_ROOT
             || flags & (HAS_CENTRE | MIDDLE_CENTRE) == MIDDLE_CENTRE
         {
@@ -154,7 +163,7 @@ impl PayloadRules {
             return Err(Error::corrupt("payload and header disagree on whether a model is used"));
         }
         let not_fast = HAS_NETWORK | LATENTS_ONLY | SQUARE_ROOT;
-        if fast && (flags & not_fast != 0 || flags & DEFAULT_PATCH == 0 || fraction_bits > 0) {
+        if fast && (flags & not_fast != 0 || flags & DEFAULT_PATCH == 0 || modelled || fraction_bits > 0) {
             return Err(Error::corrupt(format!(
                 "payload flags {flags:#04x}, {fraction_bits} fraction bits: not with the fast coder"
             )));
@@ -185,6 +194,7 @@ impl PayloadRules {
             centre,
             specials,
             latents_only: flags & LATENTS_ONLY != 0,
+            modelled,
         };
         Ok((Self { frames, network, fast }, headers, reader.rest()))
     }
@@ -201,18 +211,29 @@ fn parse_domain(
             "{fraction_bits} fraction bits: at most {MAX_FRACTION_BITS} are allowed"
         )));
     }
-    let scale = if flags & ORDERED != 0 {
-        Scale::Ordered
-    } else {
-        let mut bytes = [0; 8];
-        bytes[8 - STEP_BYTES..].copy_from_slice(reader.take(STEP_BYTES)?);
-        let step = f64::from_bits(u64::from_le_bytes(bytes));
-        if !(step.is_finite() && step > 0.0) {
-            return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
-        }
-        if flags & SQUARE_ROOT != 0 { Scale::SquareRoot { step } } else { Scale::Linear { step } }
-    };
+    let scale = if flags & ORDERED != 0 { Scale::Ordered } else { parse_step(reader, stream, flags)? };
     Ok(Domain { element: stream.element, scale, fraction_bits })
+}
+
+fn parse_step(reader: &mut ByteReader, stream: &StreamHeader, flags: u8) -> Result<Scale, Error> {
+    let mut bytes = [0; 8];
+    bytes[8 - STEP_BYTES..].copy_from_slice(reader.take(STEP_BYTES)?);
+    if bytes[7] & DECIMAL != 0 {
+        let digits = usize::from(bytes[8 - STEP_BYTES]);
+        let is_whole = bytes[6..] == [0, DECIMAL] && flags & SQUARE_ROOT == 0;
+        if !is_whole || !stream.element.is_float() || !(1..=MAX_DECIMALS).contains(&digits) {
+            return Err(Error::corrupt(format!(
+                "{digits} decimals of type {}: expected 1 to {MAX_DECIMALS}, of floats",
+                stream.element.name()
+            )));
+        }
+        return Ok(Scale::Decimal { digits });
+    }
+    let step = f64::from_bits(u64::from_le_bytes(bytes));
+    if !(step.is_finite() && step > 0.0) {
+        return Err(Error::corrupt(format!("step of {step}: expected a finite number above 0")));
+    }
+    Ok(if flags & SQUARE_ROOT != 0 { Scale::SquareRoot { step } } else { Scale::Linear { step } })
 }
 
 fn parse_range(reader: &mut ByteReader, fraction_bits: u32) -> Result<(i64, i64), Error> {
