@@ -100,7 +100,8 @@ def codecs_for(bound, spec, options):
     if bound.noise_scaled and not codecs_hdf5.knows_noise_bounds():
         return []
     chosen = [codec for codec in codecs_hdf5.peers(bound) if not options.peer or codec.name in options.peer]
-    return chosen + codecs_hdf5.ours(trained_models(options) if spec.name == "narrow" else [])
+    trained = trained_models(options) if spec.name == "narrow" else []
+    return chosen + codecs_hdf5.ours(trained, thorough=spec.group in ("simulated", "real"))
 
 
 def measure_sets(options, source, sizes):

@@ -217,18 +217,22 @@ def filter_arguments(*flags):
     return dict(compression=found["id"], compression_opts=tuple(found["values"]))
 
 
-def ours(trained):
-    """Our filter's settings, by rising effort. `trained`: (name, path) of models made for the data."""
+def ours(trained, thorough=False):
+    """Our filter's settings, by rising effort; the best one only if `thorough`.
+
+    `trained`: (name, path) of models made for the data.
+    """
     built_in_bytes = (common.ROOT / "models" / "builtin.sae").stat().st_size
 
     def setting(name, *flags, **more):
         return Filter(name, lambda bound: filter_arguments(*bound.flags(), *flags), **more)
 
+    best_effort = setting(BEST_EFFORT, "--effort", "best", model_bytes=built_in_bytes, thorough=True)
     return [
         setting(NO_NETWORK, "--effort", "fast"),
         setting(BUILT_IN, model_bytes=built_in_bytes),
         *(setting(f"{OURS}, {name}", "--model", path, model_bytes=path.stat().st_size) for name, path in trained),
-        setting(BEST_EFFORT, "--effort", "best", model_bytes=built_in_bytes, thorough=True),
+        *([best_effort] if thorough else []),
     ]
 
 

@@ -60,7 +60,7 @@ def runs_of(data, bound, codecs, sizes):
             wanted.append((codec, "single", n_all))
         if data.single != data.stack:
             wanted.append((codec, "single", n_single))
-        if codec.name == codecs_hdf5.BUILT_IN:
+        if codec.name == codecs_hdf5.BUILT_IN and any(other.thorough for other in codecs):
             wanted.append((codec, "stack", n_thorough))
     return [Run(codec, bound, chunking, n_frames) for codec, chunking, n_frames in unique(data, wanted)]
 

@@ -56,7 +56,7 @@ def test_quick_run_finds_every_bound_of_ours_kept(quick_run):
 
 
 def test_reading_a_chunk_takes_no_more_memory_than_is_allowed(frames):
-    for codec in codecs_hdf5.ours([])[:2]:
+    for codec in codecs_hdf5.ours([]):
         row = resources.memory_row("decode", codec, np.tile(frames, (4, 1, 1)), bounds.absolute(1e-3)[0])
         assert row["holds"] and row["growth_bytes"] > 0, row
 
