@@ -8,9 +8,10 @@ import codecs_hdf5
 import report
 
 DPI = 110
-# A reader with red-green blindness tells these apart; peers are thin, ours thick, whatever their colours.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999", "#882255",
-           "#44aa99")
+# A reader with red-green blindness tells these apart. Ours are black and thick, their settings told by dashes.
+PEER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#882255", "#117733",
+                "#aa4499")
+OWN_DASHES = ("-", "--", ":", "-.")
 
 
 def draw_rates(rows, stem):
@@ -21,10 +22,10 @@ def draw_rates(rows, stem):
         return
     plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "peers"})
     figure, panels = plt.subplots(1, len(kinds), figsize=(4.2 * len(kinds) + 2.4, 4.0), sharey=True, squeeze=False)
-    names = list(dict.fromkeys(row["codec"] for row in rows))
+    styles = styles_of(dict.fromkeys(row["codec"] for row in rows))
     for kind, axes in zip(kinds, panels[0], strict=True):
-        for name, colour in zip(names, COLOURS, strict=False):
-            draw_codec(axes, [row for row in rows if (row["set"], row["codec"]) == (kind, name)], name, colour)
+        for name, style in styles.items():
+            draw_codec(axes, [row for row in rows if (row["set"], row["codec"]) == (kind, name)], style)
         axes.set(title=report.title(kind), xlabel="bound, of the frames' maximum", xscale="log", yscale="log")
     panels[0][0].set_ylabel("bits a value")
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -36,12 +37,22 @@ def draw_rates(rows, stem):
     plt.close(figure)
 
 
-def draw_codec(axes, rows, name, colour):
+def styles_of(names):
+    """How the line of each codec looks."""
+    own = [name for name in names if name.startswith(codecs_hdf5.OURS)]
+    styles = {}
+    for number, name in enumerate(name for name in names if name not in own):
+        styles[name] = {"color": PEER_COLOURS[number % len(PEER_COLOURS)], "linewidth": 1.0, "markersize": 3}
+    for number, name in enumerate(own):
+        dashes = OWN_DASHES[number % len(OWN_DASHES)]
+        styles[name] = {"color": "black", "linestyle": dashes, "linewidth": 1.8, "markersize": 4}
+    return {name: style | {"label": name, "marker": "o"} for name, style in styles.items()}
+
+
+def draw_codec(axes, rows, style):
     """One line: the better of the measured chunkings at every bound. The data are f32."""
     if not rows:
         return
     epsilons = sorted({row["epsilon"] for row in rows})
-    bits = [min(32 / row["ratio"] for row in rows if row["epsilon"] == epsilon) for epsilon in epsilons]
-    ours = name.startswith(codecs_hdf5.OURS)
-    axes.plot(epsilons, bits, "o-", color=colour, label=name, linewidth=2.2 if ours else 1.0,
-              markersize=4 if ours else 3)
+    axes.plot(epsilons, [min(32 / row["ratio"] for row in rows if row["epsilon"] == epsilon) for epsilon in epsilons],
+              **style)
