@@ -20,7 +20,7 @@ help:
 	@echo "make install   copy them to PREFIX ($(PREFIX))"
 	@echo "make headers   regenerate include/h5zsae.h"
 	@echo "make setup     only install what is missing"
-	@echo "make bench     the table in README.md (half an hour)"
+	@echo "make bench     the tables in README.md, beside other codecs (half an hour)"
 	@echo "make paper     the tables and pictures of docs/paper.md (an hour of one core)"
 
 setup:
@@ -43,7 +43,7 @@ headers:
 
 bench: build
 	scripts/setup.sh --bench
-	$(PYTHON) benches/table.py $(BENCH_FLAGS)
+	$(PYTHON) benches/peers $(BENCH_FLAGS)
 
 paper: build
 	scripts/setup.sh --bench

@@ -8,7 +8,9 @@ anyone else who has SasView's models. Writes one HDF5 file with
     /family   (N,)      uint8     index into the attribute `families`
     /qmax     (N,)      float32   1/angstrom at the frame's edge
 
-With --counts C the frames are Poisson counts (uint32) whose mean at the brightest pixel is C.
+With --counts C the frames are Poisson counts (uint32) whose mean at the brightest pixel is C. With --move-centre N the
+beam hits up to half a pixel off the middle, in both directions, at another place every N frames; the particles are
+those of the same seed without it.
 
     gen_sas.py OUT.h5 -n 2000 --set broad  --seed 2    eight particle families; random shape, orientation, q range
     gen_sas.py OUT.h5 -n 2000 --set narrow --seed 2    one instrument, one family: cylinders at a fixed q range
@@ -39,6 +41,7 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pixels", type=int, default=64)
     parser.add_argument("--counts", type=float, help="Poisson counts with this mean at the brightest pixel")
+    parser.add_argument("--move-centre", type=int, metavar="N", help="move the beam's centre every N frames")
     parser.add_argument("--families", nargs="*", help="replace the families of the broad set")
     return parser.parse_args()
 
@@ -66,6 +69,15 @@ def draw_broad(rng, info):
     return qmax, parameters
 
 
+def beam_centres(options):
+    """Where the beam hits, columns and rows right of and below the middle, in pixels; one pair for every frame."""
+    if not options.move_centre:
+        return np.zeros((options.n, 2))
+    rng = np.random.default_rng([options.seed, 1])  # its own, so that the particles stay the same
+    n_places = -(-options.n // options.move_centre)
+    return np.repeat(rng.uniform(-0.5, 0.5, (n_places, 2)), options.move_centre, axis=0)[: options.n]
+
+
 def intensity(model, q, qmax, parameters):
     """Intensity at the pixels `q` (two flat arrays, in units of `qmax`)."""
     from sasmodels.direct_model import call_kernel
@@ -86,7 +98,8 @@ def simulate(options):
     infos = [load_model_info(name) for name in families]
     models = [build_model(info, platform="dll") for info in infos]
     line = np.linspace(-1, 1, options.pixels)
-    q = [grid.ravel() for grid in np.meshgrid(line, line)]
+    q = np.stack([grid.ravel() for grid in np.meshgrid(line, line)])
+    centres = beam_centres(options) * (line[1] - line[0])
 
     frames = np.empty((options.n, options.pixels, options.pixels), np.uint32 if options.counts else np.float32)
     family = np.empty(options.n, np.uint8)
@@ -95,7 +108,7 @@ def simulate(options):
     while i < options.n:
         k = int(rng.integers(len(families)))
         edge, parameters = draw_narrow(rng) if options.set == "narrow" else draw_broad(rng, infos[k])
-        image = intensity(models[k], q, edge, parameters)
+        image = intensity(models[k], q - centres[i][:, None], edge, parameters)
         peak = image.max()
         if not np.isfinite(peak) or peak <= 0:
             continue
