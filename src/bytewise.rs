@@ -35,6 +35,10 @@ const MEMORY: u32 = 60;
 const INITIAL_WEIGHT: i32 = 20_000;
 const LEARNING_SHIFT: u32 = 14;
 
+/// A body has at least one byte for so many of the chunk: decoding takes about a microsecond a byte, and a few bytes must
+/// not ask for minutes of it. What shrinks more is better coded by elements anyway.
+const MOST_RATIO: usize = 256;
+
 /// A sample is so many pieces of so many bytes.
 const N_PIECES: usize = 4;
 const PIECE_BYTES: usize = 1 << 15;
@@ -47,6 +51,7 @@ pub(crate) fn compress(element: ElementType, shape: &ChunkShape, bytes: &[u8]) -
     let ordered = reorder(element, bytes.to_vec());
     (bytes.len() <= N_PIECES * PIECE_BYTES || pays_on_a_sample(element, shape, bytes))
         .then(|| code_all(element, shape, &ordered))
+        .filter(|payload| payload.len() >= bytes.len() / MOST_RATIO)
 }
 
 fn pays_on_a_sample(element: ElementType, shape: &ChunkShape, bytes: &[u8]) -> bool {
@@ -74,6 +79,12 @@ fn code_all(element: ElementType, shape: &ChunkShape, ordered: &[u8]) -> Vec<u8>
 /// Decodes as many bytes as the chunk has, in the chunk's byte order.
 pub(crate) fn decompress(element: ElementType, shape: &ChunkShape, payload: &[u8]) -> Result<Vec<u8>, Error> {
     let n_bytes = shape.n_values() * element.size_bytes();
+    if payload.len() < n_bytes / MOST_RATIO {
+        return Err(Error::corrupt(format!(
+            "bytewise payload of {} bytes for {n_bytes}: at least one is due for each {MOST_RATIO}",
+            payload.len()
+        )));
+    }
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(n_bytes)

@@ -62,16 +62,13 @@ pub fn compress_chunk(
     if options.effort == Effort::Fast && !matches!(options.bound, Bound::Noise(_)) && !options.unbiased {
         return input.fast();
     }
-    let bits = element.read_bits(bytes);
-    if let Some(bounded) = input.bounded(&bits)? {
-        // Lossless coding is worth a try only where the bound saves little.
-        if bounded.len() < bytes.len() / 4 {
-            return Ok(bounded);
-        }
-        let exact = input.exact(&bits)?;
-        return Ok(if exact.len() <= bounded.len() { exact } else { bounded });
+    let bounded = input.bounded()?;
+    // Lossless coding is worth a try only where the bound saves little.
+    if let Some(bounded) = bounded.as_ref().filter(|bounded| bounded.len() < bytes.len() / 4) {
+        return Ok(bounded.clone());
     }
-    input.exact(&bits)
+    let exact = input.exact()?;
+    Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
 }
 
 /// A chunk and what is asked for it.
@@ -89,7 +86,7 @@ impl Input<'_> {
         match self.fast_bounded()? {
             Some(bounded) if bounded.len() < self.bytes.len() / 2 => Ok(bounded),
             bounded => {
-                let exact = self.exact(&self.element.read_bits(self.bytes))?;
+                let exact = self.exact()?;
                 Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
             }
         }
@@ -118,8 +115,10 @@ impl Input<'_> {
     }
 
     /// The chunk within its bound; `None` where lossless coding has to serve.
-    fn bounded(&self, bits: &[u64]) -> Result<Option<Vec<u8>>, Error> {
-        let Some(range) = ValueRange::of(self.element, bits, self.options) else { return Ok(None) };
+    fn bounded(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(range) = ValueRange::of_bytes(self.element, self.bytes, self.options) else {
+            return Ok(None);
+        };
         let latents_only = self.options.bound == Bound::None;
         let tolerance = match self.options.bound {
             Bound::Lossless => return Ok(None),
@@ -131,12 +130,14 @@ impl Input<'_> {
                 (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
             ),
         };
-        let Some(target) = Target::bounded(self.element, bits.to_vec(), range, tolerance, self.options)
-        else {
+        // Read anew by whoever needs them: with their positions they take more memory than all else.
+        let bits = self.element.read_bits(self.bytes);
+        let Some(target) = Target::bounded(self.element, bits, range, tolerance, self.options) else {
             return Ok(None);
         };
         let mut chunk = self.chunk(target, latents_only);
         let Some(coded) = chunk.encode()? else { return Ok(None) };
+        drop(chunk);
         let model = self.options.model.as_ref().filter(|_| coded.uses_network).map(|model| model.id());
         let allowed = if latents_only { Tolerance::Uniform(f64::INFINITY) } else { tolerance };
         self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some(allowed))
@@ -157,7 +158,8 @@ impl Input<'_> {
     }
 
     /// The chunk bit for bit, by whichever way is shortest.
-    fn exact(&self, bits: &[u64]) -> Result<Vec<u8>, Error> {
+    fn exact(&self) -> Result<Vec<u8>, Error> {
+        let bits = self.element.read_bits(self.bytes);
         let mut raw = self.header(Payload::Raw, Bound::Lossless, None);
         raw.values_crc = crc32fast::hash(self.bytes);
         let mut best = raw.write(self.bytes);
@@ -166,10 +168,10 @@ impl Input<'_> {
                 best = stream;
             }
         };
-        if let Some(payload) = elementwise::compress(self.element, bits) {
+        if let Some(payload) = elementwise::compress(self.element, &bits) {
             keep(self.finish(Payload::Pco, Bound::Lossless, None, &payload, None)?);
         }
-        for domain in exact_domains(self.element, bits) {
+        for domain in exact_domains(self.element, &bits) {
             if self.options.effort == Effort::Fast {
                 let domain = Domain { fraction_bits: 0, ..domain };
                 let payload = self.fast_chunk(domain, 0.0).encode(MAX_POSITION as f64);
@@ -186,11 +188,11 @@ impl Input<'_> {
         Ok(best)
     }
 
-    /// The chunk byte by byte, if that is shorter than `least_bytes`: for elements of several bytes by enough to be worth
-    /// the time that reading takes.
+    /// The chunk byte by byte, if that is shorter than `least_bytes`; for elements of several bytes, which seldom are text,
+    /// with the best effort only, and by enough to be worth the time that reading takes.
     fn bytewise(&self, least_bytes: usize) -> Result<Option<Vec<u8>>, Error> {
         let wide = self.element.size_bytes() > 1;
-        if wide && self.options.effort == Effort::Fast {
+        if wide && self.options.effort != Effort::Best {
             return Ok(None);
         }
         let enough = if wide { least_bytes - least_bytes / bytewise::LEAST_GAIN } else { least_bytes };
