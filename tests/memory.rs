@@ -94,7 +94,7 @@ fn damaged(stream: &[u8], rng: &mut TestRng) -> Vec<u8> {
     let payload = payload_of(stream);
     let mut damaged = match rng.count(0, 3) {
         0 => rebuilt(stream, Some(&[rng.count(1, 1 << 12), rng.count(1, 1 << 12)]), payload),
-        1 => rebuilt(stream, Some(&[rng.count(1, 1 << 23)]), payload),
+        1 => rebuilt(stream, Some(&[rng.count(1, 1 << 21)]), payload),
         2 => rebuilt(stream, None, &payload[..rng.count(0, payload.len())]),
         _ => stream.to_vec(),
     };
