@@ -120,7 +120,7 @@ typedef enum {
    */
   H5ZSAE_CORRUPT = 1,
   /**
-   * The bytes end early.
+   * The bytes end before the header does. A shorter payload fails the checksum: H5ZSAE_CORRUPT.
    */
   H5ZSAE_TRUNCATED = 2,
   /**

@@ -258,7 +258,7 @@ fn without_a_bound_the_error_is_measured_and_the_stream_is_small() {
         let errors =
             case.patterns.iter().zip(restored).map(|(&a, b)| (as_f64(element, a) - as_f64(element, b)).abs());
         let largest = errors.fold(0.0, f64::max);
-        assert!(largest <= header.max_abs_err.into() && largest >= f64::from(header.max_abs_err) * 0.992);
+        assert!(largest <= header.max_abs_err && largest >= header.max_abs_err * 0.992);
     }
 }
 

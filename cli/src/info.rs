@@ -189,7 +189,7 @@ fn params_info(cd_values: &[u32]) -> Fields {
 /// Sizes of the stored chunks, and how they are coded, by their headers.
 fn chunk_summary(dataset: &Dataset) -> Result<Fields, CliError> {
     let mut sizes = Vec::new();
-    let (mut methods, mut largest_error) = (MethodShares::default(), 0.0f32);
+    let (mut methods, mut largest_error) = (MethodShares::default(), 0.0f64);
     for index in 0..dataset.num_chunks().unwrap_or(0) {
         let Some(info) = dataset.chunk_info(index) else { continue };
         let start: Vec<usize> = info.offset.iter().map(|&n| n as usize).collect();

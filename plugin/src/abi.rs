@@ -76,7 +76,7 @@ pub enum h5zsae_status {
     H5ZSAE_OK = 0,
     /// The bytes are not a stream or a model, or contradict themselves.
     H5ZSAE_CORRUPT = 1,
-    /// The bytes end early.
+    /// The bytes end before the header does. A shorter payload fails the checksum: H5ZSAE_CORRUPT.
     H5ZSAE_TRUNCATED = 2,
     /// Well-formed, but of a version or kind that this library does not know.
     H5ZSAE_UNSUPPORTED = 3,
@@ -581,7 +581,7 @@ fn info_of(header: &StreamHeader) -> h5zsae_header {
         decoded_bytes: header.decoded_bytes(),
         bound_kind: u32::from(header.bound.kind()),
         bound: header.bound.value(),
-        max_abs_err: f64::from(header.max_abs_err),
+        max_abs_err: header.max_abs_err,
         model_id: header.model.map_or(0, |id| id.0),
     }
 }

@@ -82,8 +82,8 @@ fn rejects_wrong_cd_values_with_one_sentence() {
         &["cd_value 0 (layout version) is 9", "reads 0"],
     );
     assert_refused(
-        &create(&bench, &words("0 3 0 0 0 0 0")),
-        &["cd_value 1 (bound kind) is 3", "1 (absolute)"],
+        &create(&bench, &words("0 5 0 0 0 0 0")),
+        &["cd_value 1 (bound kind) is 5", "1 (absolute)"],
     );
     assert_refused(&create(&bench, &words("0 0 0 0 0 0 8")), &["cd_value 6 (options) is 0x8"]);
     assert_refused(&create(&bench, &words("0 0 0 0")), &["4 cd_values", "allowed are 0 (defaults), 7, 9"]);

@@ -41,7 +41,7 @@ pub struct StreamHeader {
     pub payload: Payload,
     /// Largest error of the values, as measured by the encoder, rounded up to eight significant bits, but never
     /// beyond an absolute bound.
-    pub max_abs_err: f32,
+    pub max_abs_err: f64,
     /// The model that some patch needs.
     pub model: Option<ModelId>,
     /// CRC-32 of the decoded bytes.
@@ -72,7 +72,7 @@ impl StreamHeader {
             write_decimal(&mut out, self.bound.value());
         }
         if self.bound != Bound::Lossless {
-            out.extend_from_slice(&upper_half(self.max_abs_err).to_le_bytes());
+            out.extend_from_slice(&upper_half(round_up(self.max_abs_err)).to_le_bytes());
         }
         let rank = self.shape.dims().len() as u8;
         match self.model {
@@ -149,7 +149,7 @@ fn short_id(id: ModelId) -> u16 {
 }
 
 /// The smallest f32 that is not below.
-pub(crate) fn round_up(value: f64) -> f32 {
+fn round_up(value: f64) -> f32 {
     let rounded = value as f32;
     if f64::from(rounded) < value { rounded.next_up() } else { rounded }
 }
@@ -182,7 +182,7 @@ fn parse_bound(reader: &mut ByteReader, kind: u8) -> Result<Bound, Error> {
     Bound::try_new(kind, value).map_err(|e| Error::corrupt(e.message()))
 }
 
-fn parse_largest_error(reader: &mut ByteReader, bound: Bound) -> Result<f32, Error> {
+fn parse_largest_error(reader: &mut ByteReader, bound: Bound) -> Result<f64, Error> {
     if bound == Bound::Lossless {
         return Ok(0.0);
     }
@@ -190,8 +190,9 @@ fn parse_largest_error(reader: &mut ByteReader, bound: Bound) -> Result<f32, Err
     if found.is_nan() || found < 0.0 {
         return Err(Error::corrupt(format!("largest error of {found} in the header: expected 0 or more")));
     }
+    let found = f64::from(found);
     Ok(match bound {
-        Bound::Absolute(epsilon) => found.min(round_up(epsilon)),
+        Bound::Absolute(epsilon) => found.min(epsilon),
         _ => found,
     })
 }

@@ -207,7 +207,7 @@ impl Case {
             );
             largest = largest.max(distance);
         }
-        assert!(largest <= f64::from(header.max_abs_err), "header says {}", header.max_abs_err);
+        assert!(largest <= header.max_abs_err, "header says {}", header.max_abs_err);
     }
 }
 

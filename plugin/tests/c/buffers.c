@@ -156,7 +156,8 @@ static void limits_decoding(void)
     CHECK(back == NULL && back_bytes == 0);
     ((unsigned char *)stream)[stream_bytes - 1] ^= 1;
     CHECK(h5zsae_decompress(stream, stream_bytes, NULL, 0, &back, &back_bytes) == H5ZSAE_CORRUPT);
-    CHECK(h5zsae_decompress(stream, stream_bytes - 1, NULL, 0, &back, &back_bytes) == H5ZSAE_TRUNCATED);
+    CHECK(h5zsae_decompress(stream, stream_bytes - 1, NULL, 0, &back, &back_bytes) == H5ZSAE_CORRUPT);
+    CHECK(h5zsae_decompress(stream, 7, NULL, 0, &back, &back_bytes) == H5ZSAE_TRUNCATED);
     h5zsae_buffer_free(stream);
 }
 
