@@ -14,7 +14,7 @@ import numpy as np
 import common
 
 OURS = "H5Z-SAE"
-NO_NETWORK = f"{OURS}, no network"
+FAST_EFFORT = f"{OURS}, fast effort"
 BUILT_IN = f"{OURS}, built-in model"
 BEST_EFFORT = f"{OURS}, best effort"
 # Lossless codecs that are also given whole steps, where a bound is allowed.
@@ -229,7 +229,7 @@ def ours(trained, thorough=False):
 
     best_effort = setting(BEST_EFFORT, "--effort", "best", model_bytes=built_in_bytes, thorough=True)
     return [
-        setting(NO_NETWORK, "--effort", "fast"),
+        setting(FAST_EFFORT, "--effort", "fast"),
         setting(BUILT_IN, model_bytes=built_in_bytes),
         *(setting(f"{OURS}, {name}", "--model", path, model_bytes=path.stat().st_size) for name, path in trained),
         *([best_effort] if thorough else []),

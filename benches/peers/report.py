@@ -7,6 +7,8 @@ VOLUMES = (("1 GB", 1e9), ("10 GB", 1e10), ("1 TB", 1e12))
 SPEED_EPSILON = 1e-3
 # What a lossless file of any kind of data may cost beside the best peer.
 LEAST_FACTOR = 0.97
+# What a chunk may be larger than raw, at most.
+MOST_OVERHEAD_BYTES = 64
 
 
 def title(name):
@@ -173,11 +175,19 @@ def footnote(rows):
 
 
 def volumes_table(rows):
-    """What the models' bytes mean: ratios at three volumes of raw data, and the volume from which a model saves."""
+    """What the models' bytes mean: ratios at three volumes of raw data, and the volume from which a model saves.
+
+    The built-in model is compared with the fast effort, all others with the built-in one, which every reader has.
+    """
     members = [row for row in whole_sets(rows)
                if row["group"] == "simulated" and row["epsilon"] and row["chunking"] == "stack"]
-    plain = {(row["set"], row["bound"]): row for row in members if row["codec"] == codecs_hdf5.NO_NETWORK}
-    body = [volume_cells(row, plain[row["set"], row["bound"]]) for row in members if row["model_bytes"]]
+    by_codec = {(row["set"], row["bound"], row["codec"]): row for row in members}
+    body = []
+    for row in members:
+        if row["model_bytes"]:
+            is_built_in = row["codec"] == codecs_hdf5.BUILT_IN
+            other = codecs_hdf5.FAST_EFFORT if is_built_in else codecs_hdf5.BUILT_IN
+            body.append(volume_cells(row, by_codec[row["set"], row["bound"], other]))
     heads = ["256 a chunk", "bound", "chunks alone", *(name for name, _ in VOLUMES), "pays from"]
     return "\n".join(lines_of(heads, body)) if body else ""
 
@@ -229,6 +239,6 @@ def shortfalls(rows):
             share = own["ratio"] / peer["ratio"]
             found.append(f"{name}: {own['ratio']:g} is {share:.3f} of {peer['codec']}'s {peer['ratio']:g}; "
                          f"at least {LEAST_FACTOR} was expected")
-        if own and own["stored_bytes"] > own["raw_bytes"]:
+        if own and own["stored_bytes"] > own["raw_bytes"] + MOST_OVERHEAD_BYTES:
             found.append(f"{name}: {own['stored_bytes'] - own['raw_bytes']} bytes more than raw")
     return found

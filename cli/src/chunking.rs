@@ -10,11 +10,11 @@ const MAX_FRAMES: usize = 256;
 
 /// Bytes of chunks of a dataset that HDF5 keeps in memory unless told otherwise, before version 2.0. A larger chunk of
 /// several frames is decoded anew for each of them that is read. Frames of 64 × 64 f32 lose little by it: of 256
-/// simulated ones a chunk, 64 a chunk take 1.03 times the bytes (`sae repack --abs 1e-2` and `1e-3`, broad set).
+/// simulated ones a chunk, 64 a chunk take 1.01 times the bytes at 1e-3 and 1.02 at 1e-2 (`sae repack`, broad set).
 const CHUNK_CACHE_BYTES: usize = 1 << 20;
 
-/// Chunks of fewer patches of 64 × 64 are worth a warning. The same frames, one a chunk instead of 64, take 1.4 times
-/// the bytes at 1e-3 and 2.3 times at 1e-2; 16 a chunk take 1.05 and 1.1 times.
+/// Chunks of fewer patches of 64 × 64 are worth a warning. The same frames, one a chunk instead of 64, take 1.2 times
+/// the bytes at 1e-3 and 1.8 times at 1e-2; 16 a chunk take 1.01 and 1.04 times.
 const FEW_PATCHES: usize = 16;
 const PATCH_VALUES: usize = 64 * 64;
 
