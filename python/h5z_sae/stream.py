@@ -14,6 +14,7 @@ import numpy as np
 from .checks import ModelError
 from .entropy import BodyReader, adaptive_bits, signed
 from .exact import EIGHTH_OCTAVES
+from .fields import ByteReader
 from .initial import linear_levels
 from .mixing import Mixer
 
@@ -130,37 +131,6 @@ def read_chunk(stream: bytes, model: "Model") -> Chunk:
         before = list(frame)
         patches += frame
     return Chunk(model, parameters, patches)
-
-
-class ByteReader:
-    """Fields from the front of a byte string."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, length: int) -> bytes:
-        found = self.data[self.at:self.at + length]
-        if len(found) < length:
-            raise ModelError(f"stream: {len(self.data)} bytes end inside a field of {length} at {self.at}")
-        self.at += length
-        return found
-
-    def integer(self, length: int, is_signed: bool = False) -> int:
-        return int.from_bytes(self.take(length), "little", signed=is_signed)
-
-    def varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.integer(1)
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-            if shift > 63:
-                raise ModelError("stream: a varint is too long")
-
-    def svarint(self) -> int:
-        return signed(self.varint())
 
 
 def read_parameters(stream: bytes) -> Parameters:
