@@ -5,6 +5,7 @@ Import it before h5py: HDF5 reads its plugin path once, when h5py loads it.
 import atexit
 import csv
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -44,6 +45,23 @@ def cpu_name():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def installed(module, is_quick):
+    """Whether a module is there. A full run needs all of them; a quick one says what it leaves out."""
+    if importlib.util.find_spec(module):
+        return True
+    if not is_quick:
+        sys.exit(f"{module} is not installed: `scripts/setup.sh --bench` installs benches/requirements.txt")
+    print(f"left out: {module} is not installed", file=sys.stderr)
+    return False
+
+
+def has_version(package):
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def replace_text(path, text):

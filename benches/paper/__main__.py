@@ -11,8 +11,6 @@ f32 with a maximum of 1. Nets: `nets.py`. Definitions: docs/paper.md.
 import argparse
 import atexit
 import datetime
-import importlib.metadata
-import importlib.util
 import pathlib
 import shutil
 import sys
@@ -58,16 +56,6 @@ def parse_arguments():
     return options
 
 
-def installed(module, options):
-    """Whether a module is there. A full run needs all of them; a quick one says what it leaves out."""
-    if importlib.util.find_spec(module):
-        return True
-    if not options.quick:
-        sys.exit(f"{module} is not installed: `make paper` installs benches/requirements.txt")
-    print(f"left out: {module} is not installed", file=sys.stderr)
-    return False
-
-
 def measure_nets(options, sizes, chosen):
     """Trains and measures; a list of measure.Result in the order of the sweep."""
     training = data.synthesize(options.work, "narrow", sizes.n_training, nets.TRAINING_SEED, sizes.pixels)
@@ -103,17 +91,10 @@ def write_record(options, results, neighbour_rows, seconds):
                          ("-neighbours.csv", neighbour_rows)):
         if rows:
             common.write_csv(named(suffix), list(rows[0]), rows)
-    packages = [name for name in ("numpy", "matplotlib", "scikit-learn") if has_version(name)]
+    packages = [name for name in ("numpy", "matplotlib", "scikit-learn") if common.has_version(name)]
     common.write_versions(named(".txt"), packages, command=" ".join(["benches/paper", *sys.argv[1:]]),
                           seconds=f"{seconds:.0f}, models that were there already not counted")
     return named(".csv")
-
-
-def has_version(package):
-    try:
-        return bool(importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def main():
@@ -123,7 +104,7 @@ def main():
     sizes = nets.QUICK_SIZES if options.quick else nets.FULL_SIZES
     sweep = nets.QUICK if options.quick else nets.FULL
     chosen = [net for net in sweep if not options.net or net.name in options.net]
-    has_plots, has_digits = installed("matplotlib", options), installed("sklearn", options)
+    has_plots, has_digits = (common.installed(module, options.quick) for module in ("matplotlib", "sklearn"))
     started = time.perf_counter()
     results = measure_nets(options, sizes, chosen)
     neighbour_rows = [] if options.skip_neighbours else neighbours.measure(options.work, options.threads,

@@ -18,8 +18,6 @@ where a bound of ours is broken, memory above what is allowed, or data of other 
 import argparse
 import atexit
 import datetime
-import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -85,16 +83,6 @@ def trained_models(options):
     return [(name, path) for name, path in named if path]
 
 
-def missing(module, options):
-    """Whether a module is left out. A full run needs all of them; a quick one says what it does without."""
-    if importlib.util.find_spec(module):
-        return False
-    if not options.quick:
-        sys.exit(f"{module} is not installed: `make bench` installs benches/requirements.txt")
-    print(f"left out: {module} is not installed", file=sys.stderr)
-    return True
-
-
 def codecs_for(bound, spec, options):
     """What is run on a set under a bound, in the order of the tables."""
     if bound.noise_scaled and not codecs_hdf5.knows_noise_bounds():
@@ -128,7 +116,7 @@ def write_record(options, rows, memory, threads, notes):
                                    ("-threads", resources.THREAD_COLUMNS, threads)):
         if table:
             common.write_csv(stem.with_name(f"{stem.name}{suffix}.csv"), columns, table)
-    packages = [name for name in PACKAGES if has_version(name)]
+    packages = [name for name in PACKAGES if common.has_version(name)]
     common.write_versions(stem.with_suffix(".txt"), packages, **notes)
     return stem.with_suffix(".csv")
 
@@ -136,13 +124,6 @@ def write_record(options, rows, memory, threads, notes):
 def command_line():
     """What was called, with files by their names alone: a record names no folder of a machine."""
     return " ".join(["benches/peers", *(pathlib.PurePath(word).name if "/" in word else word for word in sys.argv[1:])])
-
-
-def has_version(package):
-    try:
-        return bool(importlib.metadata.version(package))
-    except importlib.metadata.PackageNotFoundError:
-        return False
 
 
 def findings(rows, memory):
@@ -156,8 +137,8 @@ def main():
     options = parse_arguments()
     if not common.SAE.exists():
         sys.exit(f"{common.SAE} does not exist: run `make build` first")
-    has_plots = not missing("matplotlib", options)
-    missing("imagecodecs", options)
+    has_plots = common.installed("matplotlib", options.quick)
+    common.installed("imagecodecs", options.quick)
     common.publish_models(*(path for _, path in trained_models(options)))
     source = datasets.Source(options.data, options.quick)
     sizes = QUICK_SIZES if options.quick else FULL_SIZES
