@@ -116,7 +116,7 @@ const LANES: usize = 4;
 
 /// As [`largest_error`] for f32, without a branch for each value.
 fn largest_error_f32(original: &[u8], decoded: &[u8], epsilon: f64, exact: [Option<u64>; 2]) -> Option<f64> {
-    let exact = exact.map(|pattern| pattern.map_or(NEGATIVE_ZERO, |pattern| pattern as u32));
+    let exact = exact_f32(exact);
     let mut largest = [0.0f64; LANES];
     let mut is_broken = false;
     let (original, original_rest) = original.as_chunks::<{ 4 * BATCH }>();
@@ -138,15 +138,26 @@ fn largest_error_f32(original: &[u8], decoded: &[u8], epsilon: f64, exact: [Opti
 
 const NEGATIVE_ZERO: u32 = 1 << 31;
 
+/// Patterns of f32 that must be exact, for [`may_differ_f32`]; −0.0, which must be anyway, in place of those that do not
+/// exist.
+pub(crate) fn exact_f32(exact: [Option<u64>; 2]) -> [u32; 2] {
+    exact.map(|pattern| pattern.map_or(NEGATIVE_ZERO, |pattern| pattern as u32))
+}
+
+/// Whether a value of type f32 need not be exact, without a branch.
+#[inline]
+pub(crate) fn may_differ_f32(pattern: u32, exact: [u32; 2]) -> bool {
+    let is_finite = pattern & i32::MAX as u32 <= 0x7f7f_ffff;
+    is_finite & (pattern != NEGATIVE_ZERO) & (pattern != exact[0]) & (pattern != exact[1])
+}
+
 /// Whether a value that must be exact is not.
 #[inline]
 fn breaks_promises(original: &[u8; 4 * BATCH], decoded: &[u8; 4 * BATCH], exact: [u32; 2]) -> bool {
-    let is_finite = |pattern: u32| pattern & i32::MAX as u32 <= 0x7f7f_ffff;
     let mut is_broken = 0;
     for (a, b) in original.as_chunks::<4>().0.iter().zip(decoded.as_chunks::<4>().0) {
         let (a, b) = (u32::from_le_bytes(*a), u32::from_le_bytes(*b));
-        let may_differ =
-            is_finite(a) & is_finite(b) & (a != NEGATIVE_ZERO) & (a != exact[0]) & (a != exact[1]);
+        let may_differ = may_differ_f32(a, exact) & (b & i32::MAX as u32 <= 0x7f7f_ffff);
         is_broken |= u32::from(!may_differ & (a != b));
     }
     is_broken != 0

@@ -59,16 +59,17 @@ pub fn compress_chunk(
     }
     let input = Input { bytes, element, shape, options, backend };
     // The fast coder knows neither the square-root scale nor how to choose among residuals.
-    if options.effort == Effort::Fast && !matches!(options.bound, Bound::Noise(_)) && !options.unbiased {
-        return input.fast();
-    }
-    let bounded = input.bounded()?;
+    let is_fast =
+        options.effort == Effort::Fast && !matches!(options.bound, Bound::Noise(_)) && !options.unbiased;
+    let (bounded, least_ratio) = if is_fast { (input.fast_bounded()?, 2) } else { (input.bounded()?, 4) };
     // Lossless coding is worth a try only where the bound saves little.
-    if let Some(bounded) = bounded.as_ref().filter(|bounded| bounded.len() < bytes.len() / 4) {
-        return Ok(bounded.clone());
+    match bounded {
+        Some(bounded) if bounded.len() < bytes.len() / least_ratio => Ok(bounded),
+        bounded => {
+            let exact = input.exact()?;
+            Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
+        }
     }
-    let exact = input.exact()?;
-    Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
 }
 
 /// A chunk and what is asked for it.
@@ -81,27 +82,30 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// The chunk as fast as may be.
-    fn fast(&self) -> Result<Vec<u8>, Error> {
-        match self.fast_bounded()? {
-            Some(bounded) if bounded.len() < self.bytes.len() / 2 => Ok(bounded),
-            bounded => {
-                let exact = self.exact()?;
-                Ok(bounded.filter(|bounded| bounded.len() < exact.len()).unwrap_or(exact))
-            }
+    /// Range of the values that the bound is about, and how far each may be off. `None` where all must be exact.
+    fn promise(&self) -> Option<(ValueRange, Tolerance)> {
+        if self.options.bound == Bound::Lossless {
+            return None;
         }
+        let range = ValueRange::of_bytes(self.element, self.bytes, self.options)?;
+        let tolerance = match self.options.bound {
+            Bound::Absolute(epsilon) => Tolerance::Uniform(epsilon),
+            Bound::Relative(fraction) => Tolerance::Uniform(fraction * (range.greatest - range.least)),
+            Bound::Noise(deviations) => Tolerance::Noise(deviations),
+            Bound::None if self.options.model.is_some() => Tolerance::Uniform(
+                (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
+            ),
+            Bound::None | Bound::Lossless => return None,
+        };
+        Some((range, tolerance))
     }
 
     /// The chunk within its bound, by the fast coder; `None` where lossless coding has to serve.
     fn fast_bounded(&self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(range) = ValueRange::of_bytes(self.element, self.bytes, self.options) else {
+        if self.options.bound == Bound::None {
             return Ok(None);
-        };
-        let epsilon = match self.options.bound {
-            Bound::Lossless | Bound::None | Bound::Noise(_) => return Ok(None),
-            Bound::Absolute(epsilon) => epsilon,
-            Bound::Relative(fraction) => fraction * (range.greatest - range.least),
-        };
+        }
+        let Some((range, Tolerance::Uniform(epsilon))) = self.promise() else { return Ok(None) };
         let Some(step) = bounded_step(self.element, range, epsilon) else { return Ok(None) };
         let domain = Domain { element: self.element, scale: Scale::Linear { step }, fraction_bits: 0 };
         let payload = self.fast_chunk(domain, epsilon).encode(range.magnitude() / step);
@@ -110,26 +114,14 @@ impl Input<'_> {
 
     fn fast_chunk(&self, domain: Domain, epsilon: f64) -> FastChunk<'_> {
         let (n_frames, rows, cols) = layout(self.shape);
-        let exact = [self.options.fill_value, self.options.mask_value];
+        let exact = self.options.marks();
         FastChunk { bytes: self.bytes, domain, epsilon, exact, n_frames, rows, cols }
     }
 
     /// The chunk within its bound; `None` where lossless coding has to serve.
     fn bounded(&self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(range) = ValueRange::of_bytes(self.element, self.bytes, self.options) else {
-            return Ok(None);
-        };
+        let Some((range, tolerance)) = self.promise() else { return Ok(None) };
         let latents_only = self.options.bound == Bound::None;
-        let tolerance = match self.options.bound {
-            Bound::Lossless => return Ok(None),
-            Bound::Absolute(epsilon) => Tolerance::Uniform(epsilon),
-            Bound::Relative(fraction) => Tolerance::Uniform(fraction * (range.greatest - range.least)),
-            Bound::Noise(deviations) => Tolerance::Noise(deviations),
-            Bound::None if self.options.model.is_none() => return Ok(None),
-            Bound::None => Tolerance::Uniform(
-                (range.magnitude() * NONE_RESOLUTION).max(ulp(self.element, range.magnitude())),
-            ),
-        };
         // Read anew by whoever needs them: with their positions they take more memory than all else.
         let bits = self.element.read_bits(self.bytes);
         let Some(target) = Target::bounded(self.element, bits, range, tolerance, self.options) else {
@@ -243,7 +235,7 @@ impl Input<'_> {
             }
             decoded => decoded?,
         };
-        let exact = [self.options.fill_value, self.options.mask_value];
+        let exact = self.options.marks();
         let max_abs_err = match allowed {
             None => (decoded == self.bytes).then_some(0.0),
             Some(tolerance) => largest_error(self.element, self.bytes, &decoded, tolerance, exact),

@@ -6,7 +6,7 @@ use crate::atoms::{AtomCoder, AtomRules, PatchHeader};
 use crate::codec::MethodCounts;
 use crate::entropy::{BitCoder, RangeDecoder};
 use crate::error::{Error, ErrorKind};
-use crate::frame::{FastCoder, FrameCoder, FramePlan, FrameRules, Method, Position};
+use crate::frame::{FastCoder, FrameCoder, FramePlan, FrameRules, MAX_LANES, Method, Position};
 use crate::predict::PredictorErrors;
 use crate::sae::{Model, backend::Backend};
 use crate::stream::StreamHeader;
@@ -25,13 +25,13 @@ pub(crate) fn decode_payload(
     Ok(decode_coded(stream, payload, model, backend)?.0)
 }
 
-/// The same, and the coders as they are at the end.
+/// The same, and the coders as they are at the end; that of pixels is `None` where the fast one was used.
 pub(crate) fn decode_coded(
     stream: &StreamHeader,
     payload: &[u8],
     model: Option<&Arc<Model>>,
     backend: &dyn Backend,
-) -> Result<(Vec<u8>, FrameCoder, AtomCoder), Error> {
+) -> Result<(Vec<u8>, Option<FrameCoder>, AtomCoder), Error> {
     let (rules, header_body, pixel_body) = PayloadRules::parse(stream, payload)?;
     let (n_frames, ..) = layout(&stream.shape);
     if model.is_some_and(|model| model.patch() != rules.frames.grid.patch) {
@@ -42,7 +42,7 @@ pub(crate) fn decode_coded(
     let (headers, atoms) = decode_headers(&rules, n_frames, header_body, model)?;
     if rules.fast {
         decode_fast(&rules.frames, &headers, pixel_body, &mut out)?;
-        return Ok((out, FrameCoder::new(rules.frames), atoms));
+        return Ok((out, None, atoms));
     }
     let mut planner = FramePlanner::new(&rules, model, backend);
     let mut coder = RangeDecoder::new(pixel_body);
@@ -60,7 +60,7 @@ pub(crate) fn decode_coded(
         frame_coder.reconstruction(&mut bits);
         stream.element.write_bits(&bits, &mut out);
     }
-    Ok((out, frame_coder, atoms))
+    Ok((out, Some(frame_coder), atoms))
 }
 
 fn check_overrun(coder: &RangeDecoder, frame: usize) -> Result<(), Error> {
@@ -152,7 +152,6 @@ fn reserve(n_bytes: usize) -> Result<Vec<u8>, Error> {
 fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
     const PLANES: usize = 64;
     const MODELLED_PLANES: usize = PLANES + 16;
-    const LANES: usize = 3 * size_of::<PredictorErrors>();
     let grid = rules.frames.grid;
     let headers = (n_frames * grid.n_patches()).saturating_mul(2 * size_of::<PatchHeader>());
     if rules.fast {
@@ -160,7 +159,7 @@ fn working_bytes(rules: &PayloadRules, n_frames: usize) -> usize {
     }
     let n_bytes = if rules.frames.modelled { MODELLED_PLANES } else { PLANES };
     let planes = (grid.rows * grid.cols).saturating_mul(n_bytes);
-    let lanes = grid.cols.saturating_mul(if grid.rows == 1 { LANES / 3 } else { LANES });
+    let lanes = grid.cols.saturating_mul(MAX_LANES.min(grid.rows) * size_of::<PredictorErrors>());
     planes.saturating_add(lanes).saturating_add(headers)
 }
 
@@ -177,8 +176,7 @@ fn decode_headers(
     let mut coder = RangeDecoder::new(body);
     let mut headers: Vec<PatchHeader> = Vec::new();
     for index in 0..n_frames * n_patches {
-        let left = (index % rules.frames.grid.across() > 0).then(|| headers[index - 1].method());
-        let before = (index >= n_patches).then(|| headers[index - n_patches].method());
+        let [left, before] = rules.frames.grid.neighbours(index).map(|i| i.map(|i| headers[i].method()));
         let header = atoms.code(&mut coder, None, left, before);
         match header {
             Some(header) if !coder.overrun() => headers.push(header),

@@ -331,8 +331,6 @@ struct ChunkEncoder<'a> {
     atoms: AtomCoder,
     header_body: RangeEncoder,
     pixel_body: RangeEncoder,
-    /// Headers of the frame before, for contexts.
-    previous: Vec<PatchHeader>,
     given: Vec<i64>,
     /// Frames in a row in which all patches preferred `favourite` clearly.
     settled_for: usize,
@@ -358,7 +356,6 @@ impl<'a> ChunkEncoder<'a> {
             atoms: AtomCoder::new(network.map(|(candidates, model)| atom_rules(&candidates.rules, model))),
             header_body: RangeEncoder::new(),
             pixel_body: RangeEncoder::new(),
-            previous: Vec::new(),
             given: vec![0; chunk.rows * chunk.cols],
             settled_for: 0,
             favourite: Method::Grid,
@@ -382,13 +379,12 @@ impl<'a> ChunkEncoder<'a> {
             self.given.copy_from_slice(planner.given(&candidates.headers, frame)?);
         }
         let headers = self.choose(frame);
-        for (patch, header) in headers.iter().enumerate() {
-            let left = (patch % self.rules.frames.grid.across() > 0).then(|| headers[patch - 1].method());
-            let before = self.previous.get(patch).map(PatchHeader::method);
+        let grid = self.rules.frames.grid;
+        for (index, header) in (frame * grid.n_patches()..).zip(&headers) {
+            let [left, before] = grid.neighbours(index).map(|i| i.map(|i| self.choices.methods[i]));
             self.atoms.code(&mut self.header_body, Some(header), left, before);
             self.uses_network |= header.method() == Method::Network;
         }
-        self.previous = headers;
         Ok(())
     }
 

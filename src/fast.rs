@@ -2,7 +2,7 @@
 
 use crate::array::ByteOrder;
 use crate::atoms::{AtomCoder, PatchHeader};
-use crate::bound::within;
+use crate::bound::{exact_f32, may_differ_f32, within};
 use crate::centre::find_centre;
 use crate::domain::{Domain, Scale};
 use crate::encode::{centre_may_exist, evenly_spread};
@@ -79,10 +79,9 @@ impl FastChunk<'_> {
             };
             constants.clear();
             constants.extend((0..grid.n_patches()).map(|patch| constant(grid, &job, patch)));
-            for (patch, constant) in constants.iter().enumerate() {
+            for constant in &constants {
                 let header = constant.map_or(PatchHeader::Pixels(Method::Grid), PatchHeader::Constant);
-                let left = (patch % grid.across() > 0).then(|| methods[methods.len() - 1]);
-                let before = (frame > 0).then(|| methods[methods.len() - grid.n_patches()]);
+                let [left, before] = grid.neighbours(methods.len()).map(|i| i.map(|i| methods[i]));
                 atoms.code(&mut header_body, Some(&header), left, before);
                 methods.push(header.method());
             }
@@ -168,7 +167,7 @@ impl FastChunk<'_> {
     /// As [`Self::place`] for all pixels of type f32, many at once where none is special.
     fn place_f32<P: Position>(&self, positions: &mut Vec<P>, special: &mut Vec<usize>) {
         let (batches, rest) = self.bytes.as_chunks::<{ 4 * BATCH }>();
-        let exact = self.exact.map(|pattern| pattern.unwrap_or(u64::from(NEGATIVE_ZERO)) as u32);
+        let exact = exact_f32(self.exact);
         let unit = self.domain.unit();
         let big = self.domain.element.order() == ByteOrder::Big;
         for (nth, batch) in batches.iter().enumerate() {
@@ -224,8 +223,6 @@ impl FastChunk<'_> {
     }
 }
 
-const NEGATIVE_ZERO: u32 = 1 << 31;
-
 /// Adding it rounds a number below 2³¹ to an integer, which the lower half of the sum's bits holds.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 
@@ -259,10 +256,8 @@ fn place_batch(
     }
     let mut fits = largest.into_iter().fold(0.0, f64::max) <= epsilon;
     for (&pattern, &position) in patterns.iter().zip(&positions) {
-        let is_finite = pattern & i32::MAX as u32 <= 0x7f7f_ffff;
         let is_small = (position <= i32::LARGEST as i32) & (position >= -(i32::LARGEST as i32));
-        let may_move = (pattern != NEGATIVE_ZERO) & (pattern != exact[0]) & (pattern != exact[1]);
-        fits &= is_finite & is_small & may_move;
+        fits &= is_small & may_differ_f32(pattern, exact);
     }
     fits.then_some(positions)
 }

@@ -111,4 +111,14 @@ impl Options {
             unbiased: false,
         }
     }
+
+    /// Patterns that are exact whatever the bound, and count in no range: fill value and mask value.
+    pub(crate) fn marks(&self) -> [Option<u64>; 2] {
+        [self.fill_value, self.mask_value]
+    }
+
+    /// Whether a pattern is one of these.
+    pub(crate) fn is_mark(&self, pattern: u64) -> bool {
+        self.marks().contains(&Some(pattern))
+    }
 }

@@ -48,6 +48,12 @@ impl PatchGrid {
         self.rows.div_ceil(self.patch.rows) * self.across()
     }
 
+    /// Of a patch, counted through all frames of a chunk: those to the left and in the frame before, where they exist.
+    pub(crate) fn neighbours(&self, index: usize) -> [Option<usize>; 2] {
+        let left = (!index.is_multiple_of(self.across())).then(|| index - 1);
+        [left, index.checked_sub(self.n_patches())]
+    }
+
     /// Where a patch lies, cut to the frame.
     pub(crate) fn region(&self, patch: usize) -> Region {
         let row = patch / self.across() * self.patch.rows;

@@ -115,7 +115,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// Adds a stream: of a chunk of one frame its states, of one of many frames its weights, which by then are trained.
-    /// Streams whose payload is not coded are passed over.
+    /// Streams whose payload is not coded, or by the fast coder, are passed over.
     ///
     /// # Errors
     /// Those of [`crate::decompress_chunk`].
@@ -131,6 +131,7 @@ impl Statistics {
         }
         let model: Option<Arc<Model>> = header.model.map(|id| models.model(id)).transpose()?;
         let (_, frames, atoms) = decode_coded(&header, payload, model.as_ref(), backend)?;
+        let Some(frames) = frames else { return Ok(()) };
         let takes_states = ChunkShape::frames(&header.shape) == 1;
         for (tally, mixer) in self.residuals.iter_mut().zip(frames.residual_mixers()) {
             if let Some(mixer) = mixer {

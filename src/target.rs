@@ -98,7 +98,7 @@ impl ValueRange {
     pub(crate) fn of(element: ElementType, bits: &[u64], options: &Options) -> Option<Self> {
         let mut range: Option<Self> = None;
         for &pattern in bits {
-            if Some(pattern) == options.fill_value || Some(pattern) == options.mask_value {
+            if options.is_mark(pattern) {
                 continue;
             }
             let value = number(element, pattern);
@@ -117,8 +117,7 @@ impl ValueRange {
             return Self::of(element, &element.read_bits(bytes), options);
         }
         // Bit patterns become integers in the order of the values, of which vectors are compared.
-        let excluded =
-            [options.fill_value, options.mask_value].map(|p| p.unwrap_or(u64::from(u32::MAX)) as u32);
+        let excluded = options.marks().map(|p| p.unwrap_or(u64::from(u32::MAX)) as u32);
         let (words, _) = bytes.as_chunks::<4>();
         let (mut least, mut greatest) = (i32::MAX, i32::MIN);
         for &word in words {
@@ -182,10 +181,9 @@ impl Target {
         if !element.is_float() && tolerance.epsilon_of(range.greatest) < 1.0 {
             return None;
         }
-        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
         let allowed: Vec<Option<Allowed>> = bits
             .iter()
-            .map(|&pattern| Allowed::about(element, pattern, tolerance).filter(|_| !is_mark(pattern)))
+            .map(|&pattern| Allowed::about(element, pattern, tolerance).filter(|_| !options.is_mark(pattern)))
             .map(|allowed| if options.unbiased { allowed.map(Allowed::even_sided) } else { allowed })
             .collect();
         let room = |allowed: &Allowed| if options.unbiased { allowed.one_sided() } else { allowed.width() };
@@ -194,7 +192,7 @@ impl Target {
             .iter()
             .zip(&allowed)
             .filter(|&(&pattern, allowed)| {
-                allowed.is_none() && !is_special(element, pattern) && !is_mark(pattern)
+                allowed.is_none() && !is_special(element, pattern) && !options.is_mark(pattern)
             })
             .count();
         let step = storable_step(narrowest.min(f64::MAX / 4.0));
@@ -221,8 +219,8 @@ impl Target {
 
     fn new(domain: Domain, bits: Vec<u64>, tolerance: Tolerance, options: &Options) -> Self {
         // Fill and mask values are exact wherever the grid may put their neighbours.
-        let is_mark = |pattern| options.fill_value == Some(pattern) || options.mask_value == Some(pattern);
-        let positions = bits.iter().map(|&pattern| domain.position(pattern).filter(|_| !is_mark(pattern)));
+        let positions =
+            bits.iter().map(|&pattern| domain.position(pattern).filter(|_| !options.is_mark(pattern)));
         Self::at(domain, positions.collect(), bits, tolerance)
     }
 

@@ -159,14 +159,21 @@ fn strew(
     }
 }
 
-fn draw_case(
-    element: ElementType,
-    dims: &[usize],
-    bound: BoundKind,
-    content: Content,
-    strewn: Strewn,
-    seed: u64,
-) -> Case {
+/// What a case is made of; the number is the seed of everything else.
+type Draw = (ElementType, &'static [usize], BoundKind, Content, Strewn, u64);
+
+fn draws() -> impl Strategy<Value = Draw> {
+    (
+        prop::sample::select(element_types()),
+        prop::sample::select(SHAPES.to_vec()),
+        prop::sample::select(BOUNDS.to_vec()),
+        prop::sample::select(CONTENTS.to_vec()),
+        prop::sample::select(STREWN.to_vec()),
+        0u64..1_000_000,
+    )
+}
+
+fn draw_case((element, dims, bound, content, strewn, seed): Draw) -> Case {
     let mut rng = TestRng::new(seed);
     let shape = ChunkShape::try_new(dims).unwrap();
     let mut patterns = fill(content, element, &shape, &mut rng);
@@ -187,27 +194,13 @@ proptest! {
     #![proptest_config(config(1200))]
 
     #[test]
-    fn every_value_keeps_its_promise(
-        element in prop::sample::select(element_types()),
-        dims in prop::sample::select(SHAPES.to_vec()),
-        bound in prop::sample::select(BOUNDS.to_vec()),
-        content in prop::sample::select(CONTENTS.to_vec()),
-        strewn in prop::sample::select(STREWN.to_vec()),
-        seed in 0u64..1_000_000,
-    ) {
-        draw_case(element, dims, bound, content, strewn, seed).obeys_the_laws(&ScalarBackend);
+    fn every_value_keeps_its_promise(drawn in draws()) {
+        draw_case(drawn).obeys_the_laws(&ScalarBackend);
     }
 
     #[test]
-    fn every_value_keeps_its_promise_with_the_fast_coder(
-        element in prop::sample::select(element_types()),
-        dims in prop::sample::select(SHAPES.to_vec()),
-        bound in prop::sample::select(BOUNDS.to_vec()),
-        content in prop::sample::select(CONTENTS.to_vec()),
-        strewn in prop::sample::select(STREWN.to_vec()),
-        seed in 0u64..1_000_000,
-    ) {
-        let mut case = draw_case(element, dims, bound, content, strewn, seed);
+    fn every_value_keeps_its_promise_with_the_fast_coder(drawn in draws()) {
+        let mut case = draw_case(drawn);
         case.options.effort = Effort::Fast;
         case.obeys_the_laws(&ScalarBackend);
     }

@@ -71,7 +71,7 @@ fn frames(element: ElementType, dims: &[usize]) -> (Vec<u8>, ChunkShape) {
 /// Most bytes that a decoder needs: so many a byte of the chunk, and the coder's tables. Measured: 114 for one-row
 /// chunks of u8 (planes of 35 bytes a pixel, 48 of predictor errors, the rest reserve), 66 for other u8 chunks, 29 and
 /// 17 for f32.
-const DECODER_BYTES_PER_BYTE: usize = 200;
+const DECODER_BYTES_PER_BYTE: usize = 128;
 const DECODER_TABLES: usize = 32 << 20;
 
 /// The same for an encoder, whose journals of trials are as large as its tables. Measured: 48 MB for 0.26 MB of u8,
@@ -94,7 +94,7 @@ fn damaged(stream: &[u8], rng: &mut TestRng) -> Vec<u8> {
     let payload = payload_of(stream);
     let mut damaged = match rng.count(0, 3) {
         0 => rebuilt(stream, Some(&[rng.count(1, 1 << 12), rng.count(1, 1 << 12)]), payload),
-        1 => rebuilt(stream, Some(&[rng.count(1, 1 << 21)]), payload),
+        1 => rebuilt(stream, Some(&[rng.count(1, 1 << 23)]), payload),
         2 => rebuilt(stream, None, &payload[..rng.count(0, payload.len())]),
         _ => stream.to_vec(),
     };

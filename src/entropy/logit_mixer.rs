@@ -20,21 +20,39 @@ impl<const N: usize> LogitMixer<N> {
     /// The sum, in 1/256 nat.
     #[inline]
     pub(crate) fn mix(&self, set: usize, logits: &[i32; N]) -> i32 {
-        let mut sum = 0;
-        for (&weight, &logit) in self.weights[set].iter().zip(logits) {
-            sum += i64::from(weight) * i64::from(logit);
-        }
-        (sum >> 16).clamp(-4096, 4096) as i32
+        weighted_sum(&self.weights[set], logits)
     }
 
     /// Learns from a bit that [`Self::mix`] gave the logit `mixed`.
     #[inline]
     pub(crate) fn learn(&mut self, set: usize, logits: &[i32; N], mixed: i32, bit: bool) {
-        let error = (i32::from(bit) << 16) - i32::from(squash(mixed));
-        let rounding = 1 << (self.learning_shift - 1);
-        for (weight, &logit) in self.weights[set].iter_mut().zip(logits) {
-            let step = (logit * error + rounding) >> self.learning_shift;
-            *weight = (*weight + step).clamp(-MAX_WEIGHT, MAX_WEIGHT);
-        }
+        learn(&mut self.weights[set], logits, squash(mixed), bit, self.learning_shift);
+    }
+}
+
+/// The sum of logits times weights, in 1/256 nat.
+#[inline]
+pub(super) fn weighted_sum<const N: usize>(weights: &[i32; N], logits: &[i32; N]) -> i32 {
+    let mut sum = 0;
+    for (&weight, &logit) in weights.iter().zip(logits) {
+        sum += i64::from(weight) * i64::from(logit);
+    }
+    (sum >> 16).clamp(-4096, 4096) as i32
+}
+
+/// Moves weights along the gradient of the coding cost of a bit that had the probability `p1` of being 1.
+#[inline]
+pub(super) fn learn<const N: usize>(
+    weights: &mut [i32; N],
+    logits: &[i32; N],
+    p1: u16,
+    bit: bool,
+    learning_shift: u32,
+) {
+    let error = (i32::from(bit) << 16) - i32::from(p1);
+    let rounding = 1 << (learning_shift - 1);
+    for (weight, &logit) in weights.iter_mut().zip(logits) {
+        let step = (logit * error + rounding) >> learning_shift;
+        *weight = (*weight + step).clamp(-MAX_WEIGHT, MAX_WEIGHT);
     }
 }

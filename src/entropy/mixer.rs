@@ -7,6 +7,7 @@
 
 use super::adaptive::AdaptiveBit;
 use super::logistic::{squash, stretch};
+use super::logit_mixer::{learn, weighted_sum};
 use super::range_coder::BitCoder;
 
 /// Weight 1.0.
@@ -177,7 +178,6 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
         let mut indices = [0u32; N];
         let mut states = [AdaptiveBit::EVEN; N];
         let weights = &mut self.weights[set];
-        let mut sum = i64::from(weights[N]) * i64::from(BIAS);
         for i in 0..N {
             let (start, n_contexts) = self.tables[i];
             debug_assert!(decision.contexts[i] < n_contexts);
@@ -189,21 +189,15 @@ impl<const N: usize, const N_PLUS_1: usize> ContextMixer<N, N_PLUS_1> {
                 _ => AdaptiveBit::from_word(word),
             };
             logits[i] = stretch(states[i].p1());
-            sum += i64::from(weights[i]) * i64::from(logits[i]);
         }
-        let p1 = squash((sum >> 16).clamp(-4096, 4096) as i32);
+        let p1 = squash(weighted_sum(weights, &logits));
         let bit = coder.code(bit, p1);
         let journal = &mut self.journal;
         if journal.is_open && journal.marked.is_none() {
             journal.slots.extend(indices.iter().map(|&index| (index, self.slots[index as usize])));
             journal.weights.push((set as u32, *weights));
         }
-        let error = (i32::from(bit) << 16) - i32::from(p1);
-        let rounding = 1 << (self.learning_shift - 1);
-        for i in 0..N_PLUS_1 {
-            let step = (logits[i] * error + rounding) >> self.learning_shift;
-            weights[i] = (weights[i] + step).clamp(-16 * ONE, 16 * ONE);
-        }
+        learn(weights, &logits, p1, bit, self.learning_shift);
         for (index, mut state) in indices.into_iter().zip(states) {
             state.update(bit, MEMORY);
             self.slots[index as usize] = state.to_word();

@@ -1,38 +1,29 @@
 //! Pixels that are kept bit for bit: special values by number, and lossless patches: docs/format.md, "Pixels".
 
+use super::special::MarksAround;
 use super::{ESCAPE, FrameCoder, FrameJob, Pixel};
-use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS, code_bits, code_exp_golomb, code_symbol};
+use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS, code_exp_golomb};
 
 impl FrameCoder {
     /// Codes whether a pixel is special and if so, its pattern.
     pub(super) fn code_special<C: BitCoder>(&mut self, coder: &mut C, job: &FrameJob, at: Pixel) -> bool {
         let Pixel { index: i, row, col, .. } = at;
         let cols = self.rules.grid.cols;
-        let exact = |inside: bool, index: usize| inside && self.exact[index] != 0;
-        let left = exact(col > 0, i.wrapping_sub(1));
-        let context = usize::from(left)
-            | usize::from(exact(row > 0, i.wrapping_sub(cols))) << 1
-            | usize::from(exact(row > 0 && col + 1 < cols, i.wrapping_sub(cols.wrapping_sub(1)))) << 2
-            | usize::from(self.previous_exact[i] != 0) << 3
-            | usize::from(exact(row > 0 && col > 0, i.wrapping_sub(cols + 1))) << 4;
-        let wanted = job.target.map_or(0, |target| target.specials[i]);
-        if !self.special_flags[context].code(coder, wanted != 0) {
-            return false;
-        }
-        let neighbour = if left { self.exact[i - 1] } else { self.previous_exact[i] };
-        let nodes = &mut self.special_numbers[usize::from(neighbour.min(16)) * 16..][..16];
-        let number = code_symbol(coder, nodes, u32::from(wanted.saturating_sub(1)), 4) as u8;
-        let known = self.rules.specials.as_ref().and_then(|patterns| patterns.get(usize::from(number)));
-        self.exact_bits[i] = match known {
-            Some(&pattern) => pattern,
-            None => code_bits(
-                coder,
-                job.target.map_or(0, |target| target.bits[i]),
-                self.rules.domain.element.bits(),
-            ),
+        let mark = |inside: bool, index: usize| if inside { self.exact[index] } else { 0 };
+        let around = MarksAround {
+            left: mark(col > 0, i.wrapping_sub(1)),
+            above: mark(row > 0, i.wrapping_sub(cols)),
+            above_left: mark(row > 0 && col > 0, i.wrapping_sub(cols + 1)),
+            above_right: mark(row > 0 && col + 1 < cols, i.wrapping_sub(cols.wrapping_sub(1))),
+            before: self.previous_exact[i],
         };
-        self.exact[i] = number + 1;
-        true
+        let wanted = job.target.map(|target| (target.specials[i], target.bits[i]));
+        let patterns = self.rules.specials.as_deref().unwrap_or_default();
+        let coded = self.specials.code(coder, &around, patterns, self.rules.domain.element, wanted);
+        if let Some((mark, pattern)) = coded {
+            (self.exact[i], self.exact_bits[i]) = (mark, pattern);
+        }
+        coded.is_some()
     }
 
     /// Codes a bit pattern by its difference from the one to the left, as wrapping integers.

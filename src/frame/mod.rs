@@ -7,6 +7,7 @@ mod experts;
 mod fast;
 mod modelled;
 mod pixel;
+mod special;
 
 use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
@@ -20,6 +21,7 @@ use balance::Balance;
 pub(crate) use fast::{FastCoder, FastTarget, Position};
 use modelled::{ModelErrors, Modelled};
 use pixel::PixelMixer;
+use special::SpecialSymbols;
 
 pub(crate) use pixel::least_residual;
 
@@ -131,8 +133,7 @@ pub(crate) struct FrameCoder {
     rules: FrameRules,
     mixers: [Option<PixelMixer>; 3],
     block_flags: Vec<AdaptiveBit>,
-    special_flags: Vec<AdaptiveBit>,
-    special_numbers: Vec<AdaptiveBit>,
+    specials: SpecialSymbols,
     lossless: Vec<AdaptiveBit>,
     /// Bit patterns of special and lossless pixels, by pixel; others are unset.
     exact_bits: Vec<u64>,
@@ -145,7 +146,7 @@ pub(crate) struct FrameCoder {
     /// Residual cut to ±3, by pixel.
     residuals: Vec<i8>,
     mirrored: Vec<i64>,
-    /// Three rows of one lane a pixel, with two more to the left of each and one to the right.
+    /// Up to [`MAX_LANES`] rows of one lane a pixel, with two more to the left of each and one to the right.
     predictor_errors: Vec<PredictorErrors>,
     /// Where in it the current row begins, the one above, and the one above that.
     lanes: [usize; 3],
@@ -172,14 +173,16 @@ pub(crate) struct FrameCoder {
 /// Adaptive state outside the mixers, small enough to be copied.
 struct SmallState {
     block_flags: Vec<AdaptiveBit>,
-    special_flags: Vec<AdaptiveBit>,
-    special_numbers: Vec<AdaptiveBit>,
+    specials: SpecialSymbols,
     lossless: Vec<AdaptiveBit>,
     modelled: Option<Box<Modelled>>,
 }
 
+/// Rows whose predictor errors are kept: the current one and two above.
+pub(crate) const MAX_LANES: usize = 3;
+
 /// What predictors have got wrong where they have not been asked.
-const NO_ERRORS: PredictorErrors = [0; 12];
+static NO_ERRORS: PredictorErrors = [0; 12];
 
 impl FrameCoder {
     pub(crate) fn new(rules: FrameRules) -> Self {
@@ -196,8 +199,7 @@ impl FrameCoder {
         Self {
             mixers: [None, None, None],
             block_flags: block_flags(),
-            special_flags: vec![AdaptiveBit::EVEN; 32],
-            special_numbers: vec![AdaptiveBit::EVEN; 17 * 16],
+            specials: SpecialSymbols::new(),
             lossless: vec![AdaptiveBit::EVEN; EXP_GOLOMB_DECISIONS * 8 + 8],
             exact_bits: vec![0; n_pixels],
             exact: vec![0; n_pixels],
@@ -206,8 +208,8 @@ impl FrameCoder {
             errors: vec![0; n_pixels],
             residuals: vec![0; n_pixels],
             mirrored: vec![0; n_pixels],
-            predictor_errors: vec![NO_ERRORS; 3 * (rules.grid.cols + 3)],
-            lanes: [0; 3],
+            predictor_errors: vec![NO_ERRORS; MAX_LANES.min(rules.grid.rows) * (rules.grid.cols + 3)],
+            lanes: [0; MAX_LANES],
             radii: radii(&rules),
             empty: vec![0; blocks_across * blocks_down],
             blocks_across,
@@ -230,8 +232,7 @@ impl FrameCoder {
         }
         self.journal = Some(Box::new(SmallState {
             block_flags: self.block_flags.clone(),
-            special_flags: self.special_flags.clone(),
-            special_numbers: self.special_numbers.clone(),
+            specials: self.specials.clone(),
             lossless: self.lossless.clone(),
             modelled: self.modelled.clone(),
         }));
@@ -246,8 +247,7 @@ impl FrameCoder {
         if let Some(state) = self.journal.take() {
             let state = *state;
             self.block_flags = state.block_flags;
-            self.special_flags = state.special_flags;
-            self.special_numbers = state.special_numbers;
+            self.specials = state.specials;
             self.lossless = state.lossless;
             self.modelled = state.modelled;
         }
@@ -350,13 +350,11 @@ impl FrameCoder {
         target.tolerance.allows(self.rules.domain.element, target.bits[i], restored)
     }
 
-    /// Predictor errors of a row start at zero, and rows above the frame have none.
+    /// Predictor errors of a row start at zero.
     fn begin_row(&mut self, row: usize) {
         let width = self.rules.grid.cols + 3;
-        if row == 0 {
-            self.predictor_errors.fill(NO_ERRORS);
-        }
-        self.lanes = [row % 3, (row + 2) % 3, (row + 1) % 3].map(|kept| kept * width);
+        let n_lanes = MAX_LANES.min(self.rules.grid.rows);
+        self.lanes = std::array::from_fn(|up| (row + n_lanes * MAX_LANES - up) % n_lanes * width);
         self.predictor_errors[self.lanes[0]..][..width].fill(NO_ERRORS);
     }
 

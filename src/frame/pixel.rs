@@ -1,6 +1,6 @@
 //! Predicted pixels and their residuals: docs/format.md, "Pixels".
 
-use super::{FrameCoder, FrameJob, FrameTarget, Method, Pixel};
+use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel};
 use crate::domain::{MAX_POSITION, round_shift};
 use crate::entropy::{
     AdaptiveBit, BitCoder, ContextMixer, Decision, MagnitudeBit, MixerRules, ONE, code_magnitude,
@@ -192,15 +192,17 @@ impl FrameCoder {
 
     #[inline]
     fn recent_errors(&self, at: Pixel) -> [i32; 12] {
-        let [here, above, above_that] = self.lanes;
-        let lane = |row: usize, col_plus_two: usize| &self.predictor_errors[row + col_plus_two];
+        let lane = |up: usize, col_plus_two: usize| match at.row >= up {
+            true => &self.predictor_errors[self.lanes[up] + col_plus_two],
+            false => &NO_ERRORS,
+        };
         recent_errors([
-            lane(here, at.col + 1),
-            lane(above, at.col + 2),
-            lane(above, at.col + 1),
-            lane(above, at.col + 3),
-            lane(here, at.col),
-            lane(above_that, at.col + 2),
+            lane(0, at.col + 1),
+            lane(1, at.col + 2),
+            lane(1, at.col + 1),
+            lane(1, at.col + 3),
+            lane(0, at.col),
+            lane(2, at.col + 2),
         ])
     }
 

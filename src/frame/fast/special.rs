@@ -1,7 +1,8 @@
-//! Pixels that are kept bit for bit, by number where they repeat: docs/format.md, "Special values".
+//! Special pixels of the frames of the fast coder: docs/format.md, "Special values".
 
 use crate::array::ElementType;
-use crate::entropy::{AdaptiveBit, BitCoder, code_bits, code_symbol};
+use crate::entropy::BitCoder;
+use crate::frame::special::{MarksAround, SpecialSymbols};
 
 /// Adaptive state of special pixels over the frames of a chunk, and which pixels of the frame are special.
 pub(crate) struct SpecialCoder {
@@ -9,8 +10,7 @@ pub(crate) struct SpecialCoder {
     /// Patterns that are coded by number.
     patterns: Vec<u64>,
     cols: usize,
-    flags: [AdaptiveBit; 32],
-    numbers: [[AdaptiveBit; 16]; 17],
+    symbols: SpecialSymbols,
     /// By pixel: 0, or 1 + the number of a pattern.
     marks: Vec<u8>,
     marks_before: Vec<u8>,
@@ -24,8 +24,7 @@ impl SpecialCoder {
             element,
             patterns,
             cols,
-            flags: [AdaptiveBit::EVEN; 32],
-            numbers: [[AdaptiveBit::EVEN; 16]; 17],
+            symbols: SpecialSymbols::new(),
             marks: vec![0; rows * cols],
             marks_before: vec![0; rows * cols],
             unnumbered: Vec::new(),
@@ -57,23 +56,21 @@ impl SpecialCoder {
     ) -> bool {
         let index = row * self.cols + col;
         let mark = |inside: bool, back: usize| if inside { self.marks[index - back] } else { 0 };
-        let left = mark(col > 0, 1);
-        let before = self.marks_before[index];
-        let context = usize::from(left != 0)
-            | usize::from(mark(row > 0, self.cols) != 0) << 1
-            | usize::from(mark(row > 0 && col + 1 < self.cols, self.cols.wrapping_sub(1)) != 0) << 2
-            | usize::from(before != 0) << 3
-            | usize::from(mark(row > 0 && col > 0, self.cols + 1) != 0) << 4;
-        let (wanted, pattern) = wanted.unwrap_or((0, 0));
-        if !self.flags[context].code(coder, wanted != 0) {
+        let around = MarksAround {
+            left: mark(col > 0, 1),
+            above: mark(row > 0, self.cols),
+            above_left: mark(row > 0 && col > 0, self.cols + 1),
+            above_right: mark(row > 0 && col + 1 < self.cols, self.cols.wrapping_sub(1)),
+            before: self.marks_before[index],
+        };
+        let Some((mark, pattern)) = self.symbols.code(coder, &around, &self.patterns, self.element, wanted)
+        else {
             return false;
+        };
+        if usize::from(mark) > self.patterns.len() {
+            self.unnumbered.push(pattern);
         }
-        let nodes = &mut self.numbers[usize::from(if left != 0 { left } else { before })];
-        let number = code_symbol(coder, nodes, u32::from(wanted.saturating_sub(1)), 4) as u8;
-        if usize::from(number) >= self.patterns.len() {
-            self.unnumbered.push(code_bits(coder, pattern, self.element.bits()));
-        }
-        self.marks[index] = number + 1;
+        self.marks[index] = mark;
         true
     }
 }
