@@ -204,8 +204,7 @@ impl Chunk<'_> {
     }
 
     /// Whether to model pixels: where a sample becomes smaller by it, and, but for the best effort, where the time that
-    /// it takes is well spent. That is on exact values and on noise: without noise, residuals are few, prefer the grid
-    /// and are cheap either way.
+    /// it takes is well spent. That is on exact values and on noise, which costs more than a bit a pixel.
     fn choose_modelled(&self, centre: Option<Centre>) -> bool {
         if self.effort == Effort::Fast || self.latents_only {
             return false;
@@ -224,8 +223,8 @@ impl Chunk<'_> {
         };
         let plain = costs(false);
         let least = plain[0].min(plain[1]);
-        let noisy = plain[1] < plain[0] || least >> 16 > 3 * sample.target.bits.len() as u64;
-        if self.effort == Effort::Default && !self.target.is_exact() && !noisy {
+        let is_noise = least >> 16 > sample.target.bits.len() as u64;
+        if self.effort == Effort::Default && !self.target.is_exact() && !is_noise {
             return false;
         }
         let modelled = costs(true);

@@ -142,7 +142,7 @@ impl Statistics {
             self.linear_levels.add(atoms.linear_mixer(), takes_states);
         }
         if takes_states {
-            tally(&mut self.block_flags, frames.block_flags().iter().copied());
+            tally(&mut self.block_flags, frames.block_flags());
         }
         Ok(())
     }

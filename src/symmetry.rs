@@ -1,5 +1,7 @@
 //! Point symmetry of a frame, I(q) = I(−q) about a beam centre: docs/format.md, "Point symmetry".
 
+use crate::patch::Region;
+
 /// Centre of symmetry. The mirror image of (row, col) is (twice_row/4 − row, twice_col/4 − col): the fields are
 /// twice the centre's coordinates in quarters of a pixel, so that the centre is known to an eighth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,18 @@ impl Centre {
             index: top as usize * cols + left as usize,
             weights: [(4 - down) * (4 - right), (4 - down) * right, down * (4 - right), down * right],
         })
+    }
+
+    /// Whether the mirror images of all pixels of a region lie inside the frame and need only rows above the region.
+    pub(crate) fn mirrors_above(&self, region: &Region, cols: usize) -> bool {
+        // Quarters of a pixel, of the farthest pixels that the first and the last of the region need.
+        let ends = |twice_centre: i64, first: usize, n: usize| {
+            let last = first + n - 1;
+            (twice_centre - 4 * first as i64 + 3, twice_centre - 4 * last as i64)
+        };
+        let (bottom, top) = ends(self.twice_row, region.row, region.rows);
+        let (right, left) = ends(self.twice_col, region.col, region.cols);
+        top >= 0 && left >= 0 && bottom >> 2 < region.row as i64 && right >> 2 < cols as i64
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Pulls {
 }
 
 impl Pulls {
+    /// To see whether an atom helps at all.
+    pub(super) const NONE: Self = Self { most: 0, in_vain: 1 };
     /// To compare settings.
     pub(super) const FEW: Self = Self { most: 3, in_vain: 2 };
     pub(super) const MANY: Self = Self { most: 20, in_vain: 7 };
@@ -31,65 +33,75 @@ const PULLING_SHARE: f32 = 0.9;
 
 /// A patch whose coefficients are being changed.
 struct Pulled {
-    /// Among those that are worked on together.
-    place: usize,
     code: PatchCode,
     /// K, in real units.
     wanted: Vec<f32>,
-    /// Pixels beyond the bound, at best; and how often in a row it has not become better.
-    fewest: usize,
-    n_vain: usize,
 }
 
 impl Search<'_> {
-    /// Gives patches the linear atoms that make up for what their latents leave.
+    /// Gives patches the linear atoms that make up for what their latents leave, and returns how many pixels these leave
+    /// beyond the bound.
     ///
     /// Coefficients are rounded; then, time and again, what is beyond the bound is projected and added to them before
     /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
     /// pixel is left beyond the bound or it does not get better: projections onto the set of what the bound allows and
     /// onto that of what the basis can say, in turn.
-    pub(super) fn add_linear(&self, begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) {
+    pub(super) fn add_linear(&self, begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) -> Vec<usize> {
         let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
-        let mut open: Vec<Pulled> = (0..codes.len())
-            .map(|place| Pulled {
-                place,
-                code: PatchCode { linear: Vec::new(), ..codes[place].clone() },
-                wanted: begun.coefs[place * n_linear..][..n_linear].to_vec(),
-                fewest: usize::MAX,
-                n_vain: 0,
+        let mut pulled: Vec<Pulled> = codes
+            .iter()
+            .zip(begun.coefs.chunks_exact(n_linear))
+            .map(|(code, coefs)| Pulled {
+                code: PatchCode { linear: Vec::new(), ..code.clone() },
+                wanted: coefs.to_vec(),
             })
             .collect();
-        for _ in 0..=pulls.most {
-            open.iter_mut().for_each(|patch| self.round_linear(patch));
-            let rows: Vec<f32> = open
-                .iter()
-                .flat_map(|patch| &begun.left[patch.place * n_values..][..n_values])
-                .copied()
-                .collect();
-            let mut beyond = self.model.less_linear(self.chunk.backend, &rows, &self.linear_values(&open));
-            for (patch, left) in open.iter_mut().zip(beyond.chunks_exact_mut(n_values)) {
-                let n_beyond = keep_excess(left, &begun.limits[patch.place * n_values..][..n_values]);
-                patch.n_vain += 1;
-                if n_beyond < patch.fewest {
-                    (patch.fewest, patch.n_vain) = (n_beyond, 0);
-                    codes[patch.place].linear.clone_from(&patch.code.linear);
-                }
+        pulled.iter_mut().for_each(|patch| self.round_linear(patch));
+        let mut left = self.model.less_linear(self.chunk.backend, &begun.left, &self.linear_values(&pulled));
+        let patches = codes.iter_mut().zip(pulled).enumerate().zip(left.chunks_exact_mut(n_values));
+        let pull = |((place, (code, patch)), left): ((usize, (&mut PatchCode, Pulled)), &mut [f32])| {
+            let limits = &begun.limits[place * n_values..][..n_values];
+            let coefs = &begun.coefs[place * n_linear..][..n_linear];
+            let (linear, n_beyond) = self.pull(patch, (coefs, limits), left, pulls);
+            code.linear = linear;
+            n_beyond
+        };
+        patches.map(pull).collect()
+    }
+
+    /// The best levels of a patch, and how many pixels they leave beyond the bound; `left` is what its present ones leave.
+    fn pull(
+        &self,
+        mut patch: Pulled,
+        (coefs, limits): (&[f32], &[f32]),
+        left: &mut [f32],
+        pulls: Pulls,
+    ) -> (Vec<(u32, i32)>, usize) {
+        let step = (-f32::from(patch.code.linear_step_quarters) / 4.0).exp2();
+        let reach = LONGEST_PULL * step;
+        let (mut best, mut fewest, mut n_vain) = (Vec::new(), usize::MAX, 0);
+        for n_pulls in 0..=pulls.most {
+            let (beyond, n_beyond) = excess(left, limits);
+            n_vain += 1;
+            if n_beyond < fewest {
+                best.clone_from(&patch.code.linear);
+                (fewest, n_vain) = (n_beyond, 0);
             }
-            let is_open = |patch: &Pulled| patch.fewest > 0 && patch.n_vain < pulls.in_vain;
-            let mut rows = beyond.chunks_exact(n_values);
-            let kept = open.iter().zip(&mut rows).filter(|(patch, _)| is_open(patch));
-            let beyond: Vec<f32> = kept.flat_map(|(_, row)| row).copied().collect();
-            open.retain(is_open);
-            let changes = self.model.project(self.chunk.backend, &beyond);
-            for (patch, change) in open.iter_mut().zip(changes.chunks_exact(n_linear)) {
-                let reach = LONGEST_PULL * (-f32::from(patch.code.linear_step_quarters) / 4.0).exp2();
-                let coefs = &begun.coefs[patch.place * n_linear..][..n_linear];
-                for ((wanted, change), coef) in patch.wanted.iter_mut().zip(change).zip(coefs) {
-                    // Not `clamp`, which panics where a strange model makes a coefficient infinite.
-                    *wanted = (*wanted + change).max(coef - reach).min(coef + reach);
-                }
+            if n_pulls == pulls.most || fewest == 0 || n_vain >= pulls.in_vain {
+                break;
+            }
+            let changes = self.model.project_few(&beyond);
+            for ((wanted, change), coef) in patch.wanted.iter_mut().zip(changes).zip(coefs) {
+                // Not `clamp`, which panics where a strange model makes a coefficient infinite.
+                *wanted = (*wanted + change).max(coef - reach).min(coef + reach);
+            }
+            let before = std::mem::take(&mut patch.code.linear);
+            self.round_linear(&mut patch);
+            for (atom, change) in level_changes(&before, &patch.code.linear) {
+                self.model.subtract_atom(left, atom, change as f32 * step);
             }
         }
+        (best, fewest)
     }
 
     /// Rounds the wanted coefficients of a patch to levels.
@@ -154,15 +166,34 @@ impl Search<'_> {
     }
 }
 
-/// Replaces errors by what they are beyond a share of their limits; returns how many are beyond the limits.
-fn keep_excess(errors: &mut [f32], limits: &[f32]) -> usize {
+/// What errors are beyond a share of their limits, with their places; and how many are beyond the limits.
+fn excess(errors: &[f32], limits: &[f32]) -> (Vec<(usize, f32)>, usize) {
     let mut n_beyond = 0;
-    for (error, &limit) in errors.iter_mut().zip(limits) {
-        n_beyond += usize::from(error.abs() > limit);
+    let mut beyond = Vec::new();
+    for (place, (&error, &limit)) in errors.iter().zip(limits).enumerate() {
         let kept = PULLING_SHARE * limit;
-        *error -= error.clamp(-kept, kept);
+        if error.abs() > kept {
+            n_beyond += usize::from(error.abs() > limit);
+            beyond.push((place, error - error.clamp(-kept, kept)));
+        }
     }
-    n_beyond
+    (beyond, n_beyond)
+}
+
+/// Atoms whose levels differ, and by how much; both lists are in the order of atoms.
+fn level_changes(before: &[(u32, i32)], after: &[(u32, i32)]) -> Vec<(u32, i32)> {
+    let mut changes = Vec::new();
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    while let Some(&atom) = before.peek().into_iter().chain(after.peek()).map(|(atom, _)| atom).min() {
+        let level = |list: &mut std::iter::Peekable<std::slice::Iter<(u32, i32)>>| {
+            list.next_if(|(at, _)| *at == atom).map_or(0, |(_, level)| *level)
+        };
+        let change = level(&mut after) - level(&mut before);
+        if change != 0 {
+            changes.push((atom, change));
+        }
+    }
+    changes
 }
 
 #[cfg(test)]
@@ -171,12 +202,22 @@ mod tests {
 
     #[test]
     fn only_what_is_near_the_bound_or_beyond_pulls() {
-        let mut errors = [0.5, -0.95, 1.5, -3.0, 9.0];
+        let errors = [0.5, -0.95, 1.5, -3.0, 9.0];
         let limits = [1.0, 1.0, 1.0, 2.0, f32::INFINITY];
-        assert_eq!(keep_excess(&mut errors, &limits), 2);
-        let expected = [0.0, -0.05, 0.6, -1.2, 0.0];
-        assert!(
-            errors.iter().zip(expected).all(|(found, expected): (&f32, f32)| (found - expected).abs() < 1e-6)
-        );
+        let (beyond, n_beyond) = excess(&errors, &limits);
+        assert_eq!(n_beyond, 2);
+        let expected = [(1, -0.05), (2, 0.6), (3, -1.2)];
+        assert!(beyond.iter().zip(expected).all(|(found, expected): (&(usize, f32), (usize, f32))| {
+            found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-6
+        }));
+        assert_eq!(beyond.len(), expected.len());
+    }
+
+    #[test]
+    fn levels_change_where_they_differ() {
+        let before = [(0, 3), (2, -1), (5, 4)];
+        let after = [(1, 2), (2, -1), (5, -4), (7, 1)];
+        assert_eq!(level_changes(&before, &after), [(0, -3), (1, 2), (5, -8), (7, 1)]);
+        assert_eq!(level_changes(&[], &[]), []);
     }
 }

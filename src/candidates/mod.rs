@@ -11,14 +11,14 @@ use crate::decode::atom_rules;
 use crate::domain::round_shift;
 use crate::encode::{Choices, Chunk, evenly_spread};
 use crate::error::Error;
-use crate::frame::least_residual;
-use crate::options::Effort;
+use crate::frame::{Method, least_residual};
 use crate::patch::PatchGrid;
 use crate::sae::{ActiveLatents, Model, PatchCode, Penalty};
 use crate::stream::payload::{NetworkRules, patch_is_allowed};
 
 mod cost;
 mod linear;
+mod trials;
 
 use cost::{ResidualCosts, ResidualPatch, SymbolCounts};
 use linear::Pulls;
@@ -40,10 +40,8 @@ const LEAST_SAMPLES: usize = 8;
 const LATENT_STEP_BOUNDS: f64 = 12.0;
 const LINEAR_STEP_BOUNDS: f64 = 4.0;
 
-/// Quarters of an octave by which the search changes the linear step of a chunk at first, and those by which that of a
-/// patch may differ from it.
+/// Quarters of an octave by which the search changes the linear step of a chunk at first.
 const LINEAR_QUARTERS: i8 = 2;
-const LINEAR_CHANGES: [i32; 4] = [-2, -1, 1, 2];
 
 /// A latent is worth its bits if it lowers the squared error by this many squares of the linear step: the start, and
 /// the factor between what is tried. The fourteen bits or so of a latent buy 1.6 where linear atoms take them.
@@ -55,14 +53,6 @@ const DEAD_ZONE: f32 = 0.6;
 
 /// Patches darker than 2⁻²⁴ of the brightest have nothing that a bound would not swallow.
 const DARKEST_SCALE: i32 = -24 * 8;
-
-/// A patch is promising where the network takes at most so many times the bits that the patch costs without one, before
-/// settings are chosen.
-const PROMISING: f64 = 2.0;
-
-/// What a residual takes where few are not 0, all in all. Costs that are fitted to patches with hardly any are far above
-/// that.
-const RESIDUAL_BITS: f64 = 8.0;
 
 /// Patches that are run through the network together.
 const BATCH: usize = 64;
@@ -78,16 +68,18 @@ pub(crate) fn find_candidates(
     if !patch_is_allowed(patch, chunk.rows, chunk.cols) {
         return Ok(None);
     }
-    let Some(search) = Search::new(chunk, model, without) else { return Ok(None) };
+    let Some(mut search) = Search::new(chunk, model, without) else { return Ok(None) };
     let start = search.first_settings();
     let everywhere: Vec<usize> = (0..search.patches.len()).collect();
-    let promising = search.promising(&start, &everywhere)?;
+    let promising = search.promising(&Settings { refined: false, ..start }, &everywhere)?;
     if promising.is_empty() {
         return Ok(None);
     }
+    search.refine(&promising);
     let (settings, costs) = search.choose_settings(start, &sample_of(&promising))?;
     let headers = search.all_headers(&settings, &costs, &promising)?;
-    Ok(Some(NetworkCandidates { rules: settings.rules, headers }))
+    let is_network = |header: &PatchHeader| header.method() == Method::Network;
+    Ok(headers.iter().any(is_network).then_some(NetworkCandidates { rules: settings.rules, headers }))
 }
 
 /// Some of these patches, on which settings are tried.
@@ -155,6 +147,14 @@ struct Guess {
     header_bits: f64,
 }
 
+/// A patch's atoms, the bits of its header before anything adapts, and the pixels that they leave beyond the bound where
+/// there are linear ones.
+struct Coded {
+    patch: NetworkPatch,
+    header_bits: f64,
+    n_beyond: usize,
+}
+
 impl<'a> Search<'a> {
     fn new(chunk: &'a Chunk<'a>, model: &'a Arc<Model>, without: Option<&'a Choices>) -> Option<Self> {
         let grid = PatchGrid { rows: chunk.rows, cols: chunk.cols, patch: model.patch() };
@@ -199,10 +199,7 @@ impl<'a> Search<'a> {
             return None;
         }
         search.latents = model.analyze(chunk.backend, &search.inputs);
-        search.refined = match model.penalty() {
-            Penalty::Z => search.refine(),
-            Penalty::Grad => vec![None; search.patches.len()],
-        };
+        search.refined = vec![None; search.patches.len()];
         Some(search)
     }
 
@@ -231,12 +228,21 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn refine(&self) -> Vec<Option<ActiveLatents>> {
-        let coordinates = self.model.least_squares(self.chunk.backend, &self.inputs);
-        let latents = self.latents.chunks_exact(self.model.n_latents());
-        let coordinates = coordinates.chunks_exact(self.model.n_linear());
-        let refine = |(latents, coordinates)| self.model.refine(self.chunk.backend, latents, coordinates);
-        latents.zip(coordinates).map(refine).collect()
+    /// Refines the codes of some patches.
+    fn refine(&mut self, nth: &[usize]) {
+        if self.model.penalty() == Penalty::Grad {
+            return;
+        }
+        let (n_values, n_latents) = (self.grid.patch.n_values(), self.model.n_latents());
+        for batch in nth.chunks(BATCH) {
+            let inputs: Vec<f32> =
+                batch.iter().flat_map(|nth| &self.inputs[nth * n_values..][..n_values]).copied().collect();
+            let coordinates = self.model.least_squares(self.chunk.backend, &inputs);
+            for (&nth, coordinates) in batch.iter().zip(coordinates.chunks_exact(self.model.n_linear())) {
+                let latents = &self.latents[nth * n_latents..][..n_latents];
+                self.refined[nth] = self.model.refine(self.chunk.backend, latents, coordinates);
+            }
+        }
     }
 
     /// Where the search for settings begins.
@@ -253,31 +259,6 @@ impl<'a> Search<'a> {
             least_gain: LEAST_GAIN,
             refined: true,
         }
-    }
-
-    /// Those of some patches for which the network may be worth its bits; all where nothing is known of their costs, or
-    /// no effort is to be spared.
-    fn promising(&self, settings: &Settings, nth: &[usize]) -> Result<Vec<usize>, Error> {
-        if self.bits_without(0).is_none() || self.chunk.effort == Effort::Best {
-            return Ok(nth.to_vec());
-        }
-        let samples = sample_of(nth);
-        let begun = self.begin(settings, &samples)?;
-        let costs = self.costs_of(self.guess(settings, &samples, &begun, Some(0), Pulls::FEW)?.iter());
-        let mut promising = Vec::new();
-        for batch in nth.chunks(BATCH) {
-            let guesses = self.guess(settings, batch, &self.begin(settings, batch)?, Some(0), Pulls::FEW)?;
-            promising.extend(batch.iter().zip(&guesses).filter_map(|(&nth, guess)| {
-                let n_nonzero = guess.residuals.iter().filter(|residual| **residual != 0).count();
-                let bits = self.bits(guess, &costs).min(guess.header_bits + RESIDUAL_BITS * n_nonzero as f64);
-                self.bits_without(nth).is_none_or(|without| bits <= PROMISING * without).then_some(nth)
-            }));
-        }
-        Ok(promising)
-    }
-
-    fn bits_without(&self, nth: usize) -> Option<f64> {
-        self.without.map(|without| without.bits(self.patches[nth]))
     }
 
     /// Steps at scale 0, and which latents to keep, such that a sample of patches is cheapest; with the costs of
@@ -316,7 +297,8 @@ impl<'a> Search<'a> {
         ];
         for change in changes {
             for direction in [-1, 1] {
-                for _ in 0..reach {
+                let mut n_steps = 0;
+                while n_steps < reach {
                     let mut next = settings;
                     change(&mut next, direction);
                     let (next_best, next_costs) = self.sample_cost(&next, samples, &mut linear)?;
@@ -324,6 +306,11 @@ impl<'a> Search<'a> {
                         break;
                     }
                     (best, costs, settings) = (next_best, next_costs, next);
+                    n_steps += 1;
+                }
+                // The other way lies what was left behind.
+                if n_steps > 0 {
+                    break;
                 }
             }
         }
@@ -386,44 +373,6 @@ impl<'a> Search<'a> {
         guess.header_bits + costs.of(&self.residual_patch(guess))
     }
 
-    /// The cheapest candidate of each of some patches, for all patches of the chunk.
-    fn all_headers(
-        &self,
-        settings: &Settings,
-        costs: &ResidualCosts,
-        nth: &[usize],
-    ) -> Result<Vec<PatchHeader>, Error> {
-        let unused = PatchHeader::Pixels(crate::frame::Method::Aligned);
-        let mut headers = vec![unused; self.scales.len()];
-        let pulls = if self.chunk.effort == Effort::Best { Pulls::MOST } else { Pulls::MANY };
-        for batch in nth.chunks(BATCH) {
-            let mut best: Vec<Option<(f64, NetworkPatch)>> = batch.iter().map(|_| None).collect();
-            let latents = self.begin(settings, batch)?;
-            let linear;
-            let mut trials = vec![(&latents, None)];
-            if !self.chunk.latents_only {
-                linear = self.begin_without_latents(batch)?;
-                trials.extend([(&latents, Some(0)), (&linear, Some(0))]);
-                trials.extend(LINEAR_CHANGES.map(|change| (&latents, Some(change))));
-            }
-            for (begun, linear_change) in trials {
-                let guesses = self.guess(settings, batch, begun, linear_change, pulls)?;
-                for (best, guess) in best.iter_mut().zip(guesses) {
-                    let bits = self.bits(&guess, costs);
-                    if best.as_ref().is_none_or(|best| bits < best.0) {
-                        *best = Some((bits, guess.patch));
-                    }
-                }
-            }
-            for (&nth, best) in batch.iter().zip(best) {
-                if let Some((_, patch)) = best {
-                    headers[self.patches[nth]] = PatchHeader::Network(Box::new(patch));
-                }
-            }
-        }
-        Ok(headers)
-    }
-
     /// Candidates of one trial for some patches (by their place in `patches`): with linear atoms, whose step is so much
     /// finer than the chunk's, or without.
     fn guess(
@@ -434,6 +383,28 @@ impl<'a> Search<'a> {
         linear_change: Option<i32>,
         pulls: Pulls,
     ) -> Result<Vec<Guess>, Error> {
+        let coded = self.code(settings, nth, begun, linear_change, pulls);
+        let n_values = self.grid.patch.n_values();
+        let mut output = vec![0; nth.len() * n_values];
+        let codes: Vec<PatchCode> = coded.iter().map(|coded| coded.patch.code.clone()).collect();
+        self.model.decode_patches(self.chunk.backend, &codes, &mut output)?;
+        let guesses = coded.into_iter().zip(nth).zip(output.chunks_exact(n_values));
+        let guesses = guesses.map(|((Coded { patch, header_bits, .. }, &nth), output)| {
+            let residuals = self.residuals(&settings.rules, self.patches[nth], patch.scale, output);
+            Guess { header_bits, residuals, patch }
+        });
+        Ok(guesses.collect())
+    }
+
+    /// The same, not yet decoded.
+    fn code(
+        &self,
+        settings: &Settings,
+        nth: &[usize],
+        begun: &Begun,
+        linear_change: Option<i32>,
+        pulls: Pulls,
+    ) -> Vec<Coded> {
         let steps = atom_rules(&settings.rules, self.model);
         let mut codes = begun.codes.clone();
         for (code, &nth) in codes.iter_mut().zip(nth) {
@@ -441,29 +412,23 @@ impl<'a> Search<'a> {
             code.linear_step_quarters =
                 steps.linear_step_quarters(self.scale(nth), linear_change.unwrap_or(0));
         }
+        let mut n_beyond = vec![0; nth.len()];
         if linear_change.is_some() {
-            self.add_linear(begun, pulls, &mut codes);
+            n_beyond = self.add_linear(begun, pulls, &mut codes);
         }
-        let n_values = self.grid.patch.n_values();
-        let mut output = vec![0; nth.len() * n_values];
-        self.model.decode_patches(self.chunk.backend, &codes, &mut output)?;
         let mut atoms = self.atoms.borrow_mut();
         atoms.set_rules(steps);
-        let guesses = nth.iter().zip(codes).enumerate().map(|(i, (&nth, code))| {
-            let index = self.patches[nth];
-            let scale = self.scales[index].unwrap_or(0);
+        let coded = nth.iter().zip(codes).zip(n_beyond).map(|((&nth, code), n_beyond)| {
             let patch = NetworkPatch {
-                scale,
+                scale: self.scale(nth),
                 has_latents: !code.latents.is_empty(),
                 has_linear: !code.linear.is_empty(),
                 linear_change: linear_change.filter(|_| !code.linear.is_empty()).unwrap_or(0),
                 code,
             };
-            let residuals =
-                self.residuals(&settings.rules, index, scale, &output[i * n_values..][..n_values]);
-            Guess { header_bits: header_bits(&mut atoms, &patch), residuals, patch }
+            Coded { header_bits: header_bits(&mut atoms, &patch), patch, n_beyond }
         });
-        Ok(guesses.collect())
+        coded.collect()
     }
 
     /// Some patches with their latents; without coefficients where latents are all that is stored.

@@ -1,12 +1,98 @@
-//! Blocks that one decision declares empty: docs/format.md, "Pixels".
+//! Blocks without residuals, which a decision or two declare empty or mirrored: docs/format.md, "Block flags".
 
 use super::{Balance, FrameCoder, FrameJob, FramePlan, FrameTarget, Method};
-use crate::entropy::BitCoder;
+use crate::entropy::{AdaptiveBit, BitCoder};
+use crate::initial::InitialStates;
 use crate::patch::{BLOCK, Region};
 
+/// How a block is coded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockKind {
+    /// Pixel by pixel.
+    Coded,
+    /// As given in network patches, at position 0 in predicted ones.
+    Empty,
+    /// Every pixel as its mirror image.
+    Mirrored,
+}
+
+/// What the mirror image of a block looks like.
+#[derive(Clone, Copy)]
+enum Image {
+    /// There is none, or nothing is known of it.
+    Unknown,
+    /// Not all of it is known: with a few pixels that were busy, or without any.
+    Part { busy: bool },
+    /// All of it is known.
+    Whole { busy: bool },
+}
+
+/// Methods that have block flags, and patterns of neighbours.
+const N_METHODS: usize = 3;
+const N_NEIGHBOURHOODS: usize = 16;
+
+/// Adaptive probabilities of the kinds of blocks.
+#[derive(Clone)]
+pub(super) struct BlockFlags {
+    /// Not coded pixel by pixel: one for each method, pattern of neighbours and number of an image.
+    still: Vec<AdaptiveBit>,
+    /// Mirrored rather than empty: one for each method, where the image is not busy and where it is.
+    mirrored: Vec<AdaptiveBit>,
+}
+
+impl Image {
+    const N: usize = 5;
+
+    fn number(self) -> usize {
+        match self {
+            Self::Unknown => 0,
+            Self::Part { busy } => 1 + usize::from(busy),
+            Self::Whole { busy } => 3 + usize::from(busy),
+        }
+    }
+}
+
+impl BlockFlags {
+    const N_STILL: usize = N_METHODS * N_NEIGHBOURHOODS * Image::N;
+
+    pub(super) fn new() -> Self {
+        let mut still = InitialStates::get().block_flags.clone();
+        still.resize(Self::N_STILL + 2 * N_METHODS, AdaptiveBit::EVEN);
+        let mirrored = still.split_off(Self::N_STILL);
+        Self { still, mirrored }
+    }
+
+    /// In the order of the initial states.
+    #[cfg(feature = "statistics")]
+    pub(super) fn all(&self) -> impl Iterator<Item = AdaptiveBit> {
+        self.still.iter().chain(&self.mirrored).copied()
+    }
+
+    fn code<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        (method, neighbours): (Method, usize),
+        image: Image,
+        kind: BlockKind,
+    ) -> BlockKind {
+        let method = method as usize - Method::Grid as usize;
+        let still = &mut self.still[(method * N_NEIGHBOURHOODS + neighbours) * Image::N + image.number()];
+        if !still.code(coder, kind != BlockKind::Coded) {
+            return BlockKind::Coded;
+        }
+        match image {
+            Image::Whole { busy }
+                if self.mirrored[2 * method + usize::from(busy)].code(coder, kind == BlockKind::Mirrored) =>
+            {
+                BlockKind::Mirrored
+            }
+            _ => BlockKind::Empty,
+        }
+    }
+}
+
 impl FrameCoder {
-    /// One decision for each block of a patch in this band: whether all of it is what was given (network patches)
-    /// or at position 0 (predicted patches).
+    /// What each block of a patch in this band is: one decision, or two where it has an image.
     pub(super) fn code_block_flags<C: BitCoder>(
         &mut self,
         coder: &mut C,
@@ -28,13 +114,16 @@ impl FrameCoder {
                 cols: BLOCK.min(region.cols - block * BLOCK),
             };
             let index = self.block_index(&region, patch, band, block);
-            let context = self.block_context(method, index, &area);
-            let empty = job.target.is_some_and(|target| self.is_empty(method, job.plan, target, &area));
+            let image = self.image_of_block(method, &area);
+            let kind = job.target.map_or(BlockKind::Coded, |target| {
+                self.cheapest_kind(method, job.plan, target, &area, image)
+            });
             if let Some(target) = job.target.filter(|target| target.unbiased) {
-                self.balances.resize(self.empty.len(), Balance::default());
+                self.balances.resize(self.kinds.len(), Balance::default());
                 self.balances[index] = target.balance(&self.rules.domain, self.rules.grid.cols, &area);
             }
-            self.empty[index] = u8::from(self.block_flags[context].code(coder, empty));
+            let neighbours = self.still_neighbours(index);
+            self.kinds[index] = self.block_flags.code(coder, (method, neighbours), image, kind);
         }
     }
 
@@ -43,27 +132,23 @@ impl FrameCoder {
         self.rules.latents_only && method == Method::Network
     }
 
-    fn block_context(&self, method: Method, index: usize, area: &Region) -> usize {
-        let (across, empty) = (self.blocks_across, &self.empty);
+    /// Which of a block's neighbours are not coded pixel by pixel.
+    fn still_neighbours(&self, index: usize) -> usize {
+        let across = self.blocks_across;
         let col = index % across;
-        let left = col > 0 && empty[index - 1] != 0;
-        let above = index >= across && empty[index - across] != 0;
-        let above_left = index > across && col > 0 && empty[index - across - 1] != 0;
-        let above_right = index >= across && col + 1 < across && empty[index + 1 - across] != 0;
-        let neighbours = usize::from(left)
-            | usize::from(above) << 1
-            | usize::from(above_left) << 2
-            | usize::from(above_right) << 3;
-        let mirror = self.mirrored_block(method, area);
-        let kind = method as usize - Method::Grid as usize;
-        (kind * 16 + neighbours) * 3 + mirror
+        let still = |is_there: bool, back: usize| {
+            usize::from(is_there && self.kinds[index - back] != BlockKind::Coded)
+        };
+        still(col > 0, 1)
+            | still(index >= across, across) << 1
+            | still(index > across && col > 0, across + 1) << 2
+            | still(index >= across && col + 1 < across, across - 1) << 3
     }
 
-    /// What the mirror image of a block looks like: 0 if unknown, 1 with pixels that are not empty, 2 empty.
-    fn mirrored_block(&self, method: Method, area: &Region) -> usize {
-        let Some(centre) = &self.rules.centre else { return 0 };
+    fn image_of_block(&self, method: Method, area: &Region) -> Image {
+        let Some(centre) = &self.rules.centre else { return Image::Unknown };
         let grid = &self.rules.grid;
-        let mut known = 0;
+        let (mut known, mut busy) = (false, false);
         for (row, col) in [
             (0, 0),
             (0, area.cols - 1),
@@ -78,21 +163,53 @@ impl FrameCoder {
             if point.index / grid.cols >= area.row {
                 continue;
             }
-            let busy = match method {
+            known = true;
+            busy |= match method {
                 Method::Network => self.residuals[point.index] != 0,
                 _ => self.positions[point.index] != 0,
             };
-            if busy {
-                return 1;
-            }
-            known = 2;
         }
-        known
+        match known {
+            _ if centre.mirrors_above(area, grid.cols) => Image::Whole { busy },
+            true => Image::Part { busy },
+            false => Image::Unknown,
+        }
     }
 
-    fn is_empty(&self, method: Method, plan: &FramePlan, target: &FrameTarget, area: &Region) -> bool {
+    /// The position of the mirror image of a pixel that has one.
+    pub(super) fn image(&self, row: usize, col: usize) -> i64 {
+        let grid = &self.rules.grid;
+        let point = self.rules.centre.and_then(|centre| centre.mirror(row, col, grid.rows, grid.cols));
+        point.map_or(0, |point| point.interpolate(&self.positions, grid.cols))
+    }
+
+    fn cheapest_kind(
+        &self,
+        method: Method,
+        plan: &FramePlan,
+        target: &FrameTarget,
+        area: &Region,
+        image: Image,
+    ) -> BlockKind {
         let cols = self.rules.grid.cols;
-        let position = |i: usize| if method == Method::Network { plan.given[i] } else { 0 };
+        let is_empty = match method {
+            Method::Network => self.is_within(target, area, |i| plan.given[i]),
+            _ => self.is_within(target, area, |_| 0),
+        };
+        if is_empty {
+            return BlockKind::Empty;
+        }
+        match image {
+            Image::Whole { .. } if self.is_within(target, area, |i| self.image(i / cols, i % cols)) => {
+                BlockKind::Mirrored
+            }
+            _ => BlockKind::Coded,
+        }
+    }
+
+    /// Whether such positions reconstruct all pixels of an area within their bounds, and balanced where that is asked for.
+    fn is_within(&self, target: &FrameTarget, area: &Region, position: impl Fn(usize) -> i64) -> bool {
+        let cols = self.rules.grid.cols;
         let within = (area.row..area.row + area.rows).all(|row| {
             (row * cols + area.col..row * cols + area.col + area.cols).all(|i| {
                 let position = position(i);

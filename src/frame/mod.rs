@@ -12,12 +12,12 @@ mod special;
 use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
-use crate::initial::InitialStates;
 use crate::patch::{BLOCK, PatchGrid, Region};
 use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
 
 use balance::Balance;
+use block::{BlockFlags, BlockKind};
 pub(crate) use fast::{FastCoder, FastTarget, Position};
 use modelled::{ModelErrors, Modelled};
 use pixel::PixelMixer;
@@ -132,7 +132,7 @@ struct Pixel {
 pub(crate) struct FrameCoder {
     rules: FrameRules,
     mixers: [Option<PixelMixer>; 3],
-    block_flags: Vec<AdaptiveBit>,
+    block_flags: BlockFlags,
     specials: SpecialSymbols,
     lossless: Vec<AdaptiveBit>,
     /// Bit patterns of special and lossless pixels, by pixel; others are unset.
@@ -152,8 +152,8 @@ pub(crate) struct FrameCoder {
     lanes: [usize; 3],
     /// Ring about the centre that each pixel lies in.
     radii: Vec<u8>,
-    /// 1 for empty blocks; in units of the frame's blocks by patch.
-    empty: Vec<u8>,
+    /// In units of the frame's blocks by patch.
+    kinds: Vec<BlockKind>,
     blocks_across: usize,
     /// Errors of each block, as an encoder counts them where they have to cancel out.
     balances: Vec<Balance>,
@@ -172,7 +172,7 @@ pub(crate) struct FrameCoder {
 
 /// Adaptive state outside the mixers, small enough to be copied.
 struct SmallState {
-    block_flags: Vec<AdaptiveBit>,
+    block_flags: BlockFlags,
     specials: SpecialSymbols,
     lossless: Vec<AdaptiveBit>,
     modelled: Option<Box<Modelled>>,
@@ -198,7 +198,7 @@ impl FrameCoder {
             rules.grid.rows.div_ceil(rules.grid.patch.rows) * rules.grid.patch.rows.div_ceil(BLOCK);
         Self {
             mixers: [None, None, None],
-            block_flags: block_flags(),
+            block_flags: BlockFlags::new(),
             specials: SpecialSymbols::new(),
             lossless: vec![AdaptiveBit::EVEN; EXP_GOLOMB_DECISIONS * 8 + 8],
             exact_bits: vec![0; n_pixels],
@@ -211,7 +211,7 @@ impl FrameCoder {
             predictor_errors: vec![NO_ERRORS; MAX_LANES.min(rules.grid.rows) * (rules.grid.cols + 3)],
             lanes: [0; MAX_LANES],
             radii: radii(&rules),
-            empty: vec![0; blocks_across * blocks_down],
+            kinds: vec![BlockKind::Coded; blocks_across * blocks_down],
             blocks_across,
             balances: Vec::new(),
             unreachable: Vec::new(),
@@ -260,8 +260,8 @@ impl FrameCoder {
     }
 
     #[cfg(feature = "statistics")]
-    pub(crate) fn block_flags(&self) -> &[AdaptiveBit] {
-        &self.block_flags
+    pub(crate) fn block_flags(&self) -> impl Iterator<Item = AdaptiveBit> {
+        self.block_flags.all()
     }
 
     /// Remembers what the next frame refers to.
@@ -299,7 +299,7 @@ impl FrameCoder {
         let grid = self.rules.grid;
         let job = FrameJob { plan, target };
         self.exact.fill(0);
-        self.empty.fill(0);
+        self.kinds.fill(BlockKind::Coded);
         self.model_errors.fill(ModelErrors::default());
         let across = grid.across();
         for first_patch in (0..grid.n_patches()).step_by(across) {
@@ -368,16 +368,20 @@ impl FrameCoder {
             let n_cols = BLOCK.min(region.cols - block * BLOCK);
             let pixels = row * self.rules.grid.cols + first..row * self.rules.grid.cols + first + n_cols;
             let block = self.block_index(&region, patch, band, block);
-            let empty = self.empty[block] != 0;
+            let kind = self.kinds[block];
             match method {
                 Method::Constant => self.fill(pixels, job),
-                Method::Network if empty || self.flags_are_known(method) => self.fill_or_special(
-                    coder,
-                    job,
-                    n_cols,
-                    Pixel { index: pixels.start, row, col: first, block },
-                ),
-                Method::Grid | Method::Aligned if empty => self.fill_zero(pixels),
+                Method::Grid | Method::Aligned | Method::Network if kind == BlockKind::Mirrored => {
+                    self.fill_mirrored(pixels, row, first);
+                }
+                Method::Network if kind == BlockKind::Empty || self.flags_are_known(method) => self
+                    .fill_or_special(
+                        coder,
+                        job,
+                        n_cols,
+                        Pixel { index: pixels.start, row, col: first, block },
+                    ),
+                Method::Grid | Method::Aligned if kind == BlockKind::Empty => self.fill_zero(pixels),
                 Method::Lossless => {
                     for i in pixels {
                         self.code_lossless(coder, job, i);
@@ -395,6 +399,14 @@ impl FrameCoder {
     fn fill(&mut self, pixels: std::ops::Range<usize>, job: &FrameJob) {
         for i in pixels {
             self.settle(i, job.plan.given[i]);
+        }
+    }
+
+    /// Pixels of a block that is its mirror image.
+    fn fill_mirrored(&mut self, pixels: std::ops::Range<usize>, row: usize, first_col: usize) {
+        for (index, col) in pixels.zip(first_col..) {
+            let position = self.image(row, col);
+            self.settle(index, position);
         }
     }
 
@@ -425,13 +437,6 @@ impl FrameCoder {
         self.mirrored[index] = position;
         self.residuals[index] = 0;
     }
-}
-
-/// One for each method, pattern of neighbours and state of the mirror image.
-fn block_flags() -> Vec<AdaptiveBit> {
-    let mut flags = InitialStates::get().block_flags.clone();
-    flags.resize(3 * 16 * 3, AdaptiveBit::EVEN);
-    flags
 }
 
 /// Distance from the centre in units of three pixels, 0 to 63, of all pixels of a frame.

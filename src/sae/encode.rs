@@ -18,6 +18,8 @@ const LARGEST_LEVEL: i32 = LATENT_LIMIT as i32 - 1;
 pub(super) struct FloatLayers {
     /// K × n′.
     basis: Vec<f32>,
+    /// n′ × K: the same, transposed.
+    by_value: Vec<f32>,
     /// K: one over the squared norm of the full row; 0 for a row of zeros.
     inverse_norms: Vec<f32>,
     /// n, both halves.
@@ -42,7 +44,10 @@ impl FloatLayers {
         }
         let mean_unit = unit(decoder.output_frac_bits.into());
         let mean = stored_at.iter().map(|&p| (decoder.mean[p] as f64 * mean_unit) as f32).collect();
-        Self { basis, inverse_norms, mean }
+        let n_rows = inverse_norms.len();
+        let by_value = (0..n_stored).flat_map(|p| (0..n_rows).map(move |k| (p, k)));
+        let by_value = by_value.map(|(p, k)| basis[k * n_stored + p]).collect();
+        Self { basis, by_value, inverse_norms, mean }
     }
 }
 
@@ -165,6 +170,33 @@ impl Model {
         left
     }
 
+    /// As [`Model::project`] for one row of which few values, given with their places, are not 0.
+    pub(crate) fn project_few(&self, residual: &[(usize, f32)]) -> Vec<f32> {
+        let (n_values, n_stored) = (self.n_values(), self.spec().n_stored());
+        let mut coefs = vec![0.0; self.n_linear()];
+        for &(p, value) in residual {
+            let stored = if p < n_stored { p } else { n_values - 1 - p };
+            add_scaled(
+                &mut coefs,
+                value,
+                &self.float().by_value[stored * self.n_linear()..][..self.n_linear()],
+            );
+        }
+        coefs.iter_mut().zip(&self.float().inverse_norms).for_each(|(coef, norm)| *coef *= norm);
+        coefs
+    }
+
+    /// Takes an atom times a coefficient from a row of n.
+    pub(crate) fn subtract_atom(&self, row: &mut [f32], atom: u32, coef: f32) {
+        let n_stored = self.spec().n_stored();
+        let stored = &self.float().basis[atom as usize * n_stored..][..n_stored];
+        let (first, second) = row.split_at_mut(n_stored);
+        add_scaled(first, -coef, stored);
+        for (value, &weight) in second.iter_mut().rev().zip(stored) {
+            *value -= coef * weight;
+        }
+    }
+
     /// The largest level of a latent for the step 2^−`step_log2` (at most [`Model::latent_frac_bits`]).
     pub(crate) fn most_latent_level(&self, step_log2: u8) -> i32 {
         let shift = self.latent_frac_bits().saturating_sub(step_log2);
@@ -218,6 +250,13 @@ impl Model {
 /// Far-away values stop at ±2³⁰, so that sums of two levels stay within i32.
 fn dead_zone_level(steps: f32, dead_zone: f32) -> i32 {
     if steps.abs() < dead_zone { 0 } else { (steps.round() as i32).clamp(-(1 << 30), 1 << 30) }
+}
+
+/// Adds a row times a factor.
+pub(super) fn add_scaled(sums: &mut [f32], factor: f32, row: &[f32]) {
+    for (sum, &value) in sums.iter_mut().zip(row) {
+        *sum += factor * value;
+    }
 }
 
 fn add_bias_and_rectify(rows: &mut [f32], bias: &[f32]) {

@@ -14,6 +14,7 @@
 //! The same matrix J·Jᵀ says what it costs to leave a latent out, and how the others make up for the rounding of one.
 
 use super::backend::{Backend, inner_product};
+use super::encode::add_scaled;
 use super::{IntTensor, Model, ModelSpec};
 
 /// Active latents of a patch, at most: the work grows with the third power of their number, and codes of hundreds,
@@ -173,12 +174,6 @@ impl Model {
         let mut jacobian = vec![0.0; entries.len() * n_coefs];
         backend.float_product((entries.len(), units.len(), n_coefs), &atoms, &coef, false, &mut jacobian);
         jacobian
-    }
-}
-
-fn add_scaled(sums: &mut [f32], factor: f32, row: &[f32]) {
-    for (sum, &value) in sums.iter_mut().zip(row) {
-        *sum += factor * value;
     }
 }
 
