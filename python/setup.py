@@ -24,19 +24,20 @@ def workspace() -> dict[str, Any]:
     """The Rust workspace's manifest, from which the version is taken."""
     manifest = ROOT / "Cargo.toml"
     if not manifest.exists():
-        raise SystemExit(f"{manifest} not found: build the package in a clone of the whole repository, as the library's "
-                         "sources are there (pip install ./python)")
+        raise SystemExit(f"{manifest} not found: build the package in a clone of the whole repository, as the "
+                         "library's sources are there (pip install ./python)")
     found: dict[str, Any] = tomllib.loads(manifest.read_text(encoding="utf-8"))["workspace"]
     return found
 
 
 def build_library() -> pathlib.Path:
-    """The plugin, built for release. Messages of panics name source files, so paths of this machine are cut off them."""
+    """The plugin, built for release. Panics name source files: paths of this machine are cut off their names."""
     if shutil.which("cargo") is None:
         raise SystemExit("cargo not found: install Rust 1.88 or newer, see https://rustup.rs")
     # A folder of its own: other flags than those of `make build`, whose library would be replaced.
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "python"
-    environment = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust_flags()), "CARGO_PROFILE_RELEASE_DEBUG": "0"}
+    flags = "\x1f".join(rust_flags())
+    environment = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": flags, "CARGO_PROFILE_RELEASE_DEBUG": "0"}
     command = ["cargo", "build", "--release", "--locked", "--package", "h5zsae", "--target-dir", str(target),
                "--message-format", "json-render-diagnostics"]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=False)

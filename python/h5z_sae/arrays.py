@@ -3,8 +3,8 @@
     stream = encode(frames, absolute=1e-3)
     frames = decode(stream)
 
-Streams are those of docs/format.md: an HDF5 chunk as `read_direct_chunk` returns it, or a chunk of Zarr, is one. The GIL
-is released while the library works.
+Streams are those of docs/format.md: an HDF5 chunk as `read_direct_chunk` returns it, or a chunk of Zarr, is one. The
+GIL is released while the library works.
 """
 import ctypes
 import dataclasses

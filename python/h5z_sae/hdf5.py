@@ -27,12 +27,12 @@ HDF5_LIBRARY = re.compile(r"libhdf5(_serial|_openmpi|_mpich)?(-[0-9a-f]+)?\.so[.
 
 
 class SAE(h5py.filters.FilterRefBase):  # type: ignore[misc]  # h5py has no types
-    """The filter and its parameters, for `create_dataset(..., compression=SAE(...))` or `create_dataset(..., **SAE(...))`.
+    """The filter and its parameters: `create_dataset(..., compression=SAE(...))`, or `create_dataset(..., **SAE(...))`.
 
     `model`: path, id or Model; None is the built-in one. It is registered in this process; whoever reads the file
     elsewhere needs its file as `<id>.sae` (docs/models.md), or `register_model`.
-    `asked`: RequestKeywords; exactly one of absolute=, relative=, noise=, lossless=True, none=True. A mask value must be a
-    numpy scalar of the dataset's type.
+    `asked`: RequestKeywords; exactly one of absolute=, relative=, noise=, lossless=True, none=True. A mask value must
+    be a numpy scalar of the dataset's type.
 
     Give chunks, too: the last two dimensions whole frames, and as many frames as 1 MiB takes.
 

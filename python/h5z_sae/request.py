@@ -93,8 +93,8 @@ class Request:
         if mask is None:
             return cd_values(self._options_without_patterns(), model_id)
         if not isinstance(mask, np.generic):
-            raise ArgumentError(f"mask_value={mask!r} does not say its type: give a numpy scalar of the dataset's type, "
-                                f"such as np.float32({mask!r})")
+            raise ArgumentError(f"mask_value={mask!r} does not say its type: give a numpy scalar of the dataset's "
+                                f"type, such as np.float32({mask!r})")
         return cd_values(self.options(mask.dtype), model_id)
 
     def _options_without_patterns(self) -> OptionsStruct:
@@ -112,8 +112,8 @@ class Request:
         Raises ArgumentError for mask values that JSON has no number for; they come back exactly without it.
         """
         if self.mask_value is not None and not np.isfinite(self.mask_value):
-            raise ArgumentError(f"mask_value={self.mask_value!r}: a finite number expected; not-a-number and infinities "
-                                "come back exactly without it")
+            raise ArgumentError(f"mask_value={self.mask_value!r}: a finite number expected; not-a-number and "
+                                "infinities come back exactly without it")
         return {name: value.item() if isinstance(value, np.generic) else value for name, value in self.given().items()}
 
 

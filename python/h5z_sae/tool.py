@@ -36,12 +36,13 @@ def train(frames: Path | Array | Sequence[Path], output: Path, *, verbose: bool 
 
     `frames`: "FILE.h5:/DATASET", or several of these, or an array whose last two dimensions are rows and columns.
     `verbose`: lets `sae train` report on stderr meanwhile.
-    `settings`: the flags of `sae train`, with underscores: minutes=30, abs=1e-3, basis_rows=512, mirror=True. A sequence
-    gives a flag several times. `sae train --help` explains them.
+    `settings`: the flags of `sae train`, with underscores: minutes=30, abs=1e-3, basis_rows=512, mirror=True. A
+    sequence gives a flag several times. `sae train --help` explains them.
 
     Returns the report: `id` of the model, `bytes` of its file, `steps`, errors on held-out patches.
 
-    Raises ToolError. KeyboardInterrupt stops the training, which then keeps its checkpoint if it was given one.
+    Raises ToolError. KeyboardInterrupt stops the training, which first writes the model so far, and its checkpoint if it
+    was given one.
     """
     with _datasets(frames) as datasets:
         words = ["train", *datasets, "--output", os.fspath(output), "--json", *_flags(settings)]
@@ -59,7 +60,8 @@ def find_tool() -> pathlib.Path:
     found = shutil.which(named or "sae")
     if found is None:
         place = f"{VARIABLE} names {named}, which is no program" if named else "no program `sae` on PATH"
-        raise ToolError(f"{place}. Remedy: `make install` in a clone of the repository, or name the program in {VARIABLE}")
+        raise ToolError(f"{place}. Remedy: `make install` in a clone of the repository, or name the program in "
+                        f"{VARIABLE}")
     says = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     if says != f"sae {version()}":
         raise ToolError(f"{found} says {says!r}, this package needs 'sae {version()}': install both from one commit")
@@ -101,9 +103,9 @@ def _run(words: list[str], verbose: bool = False) -> str:
         try:
             out, said = process.communicate()
         except KeyboardInterrupt:
-            # subprocess would kill it, and with it the checkpoint in the making.
+            # subprocess would kill it before the model so far and the checkpoint are written.
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            process.communicate()
             raise
     if process.returncode != 0:
         raise ToolError((said or f"`sae {words[0]}` ended with {process.returncode}: see stderr").strip())

@@ -2,8 +2,8 @@
 
     zarr.create_array(..., serializer=SAE(absolute=1e-3), compressors=None)
 
-It stands in the place of `bytes`, as a bound needs numbers and their shape; compressors after it gain nothing. Its bytes
-are the streams of HDF5 chunks. The entry point of this package makes Zarr find it by its name.
+It stands in the place of `bytes`, as a bound needs numbers and their shape; compressors after it gain nothing. Its
+bytes are the streams of HDF5 chunks. The entry point of this package makes Zarr find it by its name.
 """
 import asyncio
 import dataclasses
@@ -30,8 +30,8 @@ class SAE(ArrayBytesCodec):
     `model`: path, id or Model; None is the built-in one. The metadata hold its id.
     `asked`: RequestKeywords; exactly one of absolute=, relative=, noise=, lossless=True, none=True.
 
-    A fill value other than 0 comes back exactly; under a relative bound 0 does, too, as chunks at the edges are filled up
-    with it. None counts in a range.
+    A fill value other than 0 comes back exactly; under a relative bound 0 does, too, as chunks at the edges are filled
+    up with it. Neither counts in a range.
 
     Raises ArgumentError (a ValueError), TypeError, MissingModelError, LibraryError.
     """

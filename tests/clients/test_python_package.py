@@ -1,7 +1,7 @@
 """The wheel of python/: built from these sources, installed into an environment of its own, and used there.
 
-The environment sees the packages of the one that runs the tests, so that nothing is downloaded, and no source tree. What
-users do stands in tests/installed, one process for each file.
+The environment sees the packages of the one that runs the tests, so that nothing is downloaded, and no source tree.
+What users do stands in tests/installed, one process for each file.
 """
 import os
 import subprocess
@@ -21,8 +21,10 @@ BUILD_TIMEOUT_S = 1200
 
 def pip(*arguments, check=True):
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+    # The library is built beside the plugin under test, and only once.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(tools.PLUGIN_DIR.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment,
+                          check=False)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
