@@ -8,7 +8,6 @@ import ctypes
 import enum
 import functools
 import pathlib
-import threading
 import weakref
 from ctypes import POINTER, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
 from typing import Any
@@ -148,21 +147,13 @@ PLAIN: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "h5zsae_filter_class": (c_void_p, ()),
 }
 
-# lru_cache alone lets two threads load at once; harmless, but the first caller should be the only one that checks.
-_loading = threading.Lock()
 
-
+@functools.cache
 def library() -> ctypes.CDLL:
     """The library of this package, loaded once.
 
     Raises ImportError where the package has none (a source tree that was not built) or one of another interface.
     """
-    with _loading:
-        return _load()
-
-
-@functools.cache
-def _load() -> ctypes.CDLL:
     if not PATH.exists():
         raise ImportError(f"{PATH} does not exist: this is a source tree, not an installed package. Install it with "
                           "`pip install ./python` in a clone of the repository, which builds the library")
@@ -183,7 +174,7 @@ def _load() -> ctypes.CDLL:
 def _raise_failure(status: int, function: Any, arguments: tuple[Any, ...]) -> int:
     if status == Status.OK:
         return status
-    sentence = _load().h5zsae_last_error().decode(errors="replace")
+    sentence = library().h5zsae_last_error().decode(errors="replace")
     match Status(status):
         case Status.INVALID_ARGUMENT:
             raise ArgumentError(sentence)

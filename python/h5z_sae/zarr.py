@@ -7,6 +7,7 @@ bytes are the streams of HDF5 chunks. The entry point of this package makes Zarr
 """
 import asyncio
 import dataclasses
+import math
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -17,7 +18,7 @@ from zarr.core.common import JSON
 
 from .arrays import decode, encode_request
 from .handles import ModelName, register_model
-from .library import ArgumentError, BoundKind
+from .library import ArgumentError, BoundKind, LibraryError, Status
 from .request import Number, Request, RequestKeywords
 
 NAME = "h5z-sae"
@@ -77,9 +78,13 @@ class SAE(ArrayBytesCodec):
         return chunk_spec.prototype.buffer.from_bytes(stream)
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        values = await asyncio.to_thread(decode, chunk_data.to_bytes())
-        if values.shape != chunk_spec.shape:
-            raise ArgumentError(f"the stream holds an array of {values.shape}, the metadata say {chunk_spec.shape}")
+        dtype = chunk_spec.dtype.to_native_dtype()
+        # Streams are from outside: no more is decoded than the chunk takes, and nothing but what the metadata declare.
+        max_bytes = dtype.itemsize * math.prod(chunk_spec.shape)
+        values = await asyncio.to_thread(decode, chunk_data.to_bytes(), max_bytes=max_bytes)
+        if values.shape != chunk_spec.shape or values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+            raise LibraryError(Status.CORRUPT, f"the stream holds {values.shape} elements of type {values.dtype}, the "
+                                               f"metadata declare {chunk_spec.shape} of type {dtype}")
         return chunk_spec.prototype.nd_buffer.from_numpy_array(values)
 
     def _fill_value(self, chunk_spec: ArraySpec) -> Number | None:

@@ -67,6 +67,21 @@ def test_zarr_3_holds_shards(frames, tmp_path):
     assert np.abs(zarr.open_array(tmp_path / "shards.zarr")[...] - frames).max() <= 1e-3
 
 
+def test_zarr_3_refuses_chunks_of_another_array(frames, tmp_path):
+    stores = []
+    for dtype, side in (("f4", 64), ("f8", 64), ("f4", 32)):
+        store = tmp_path / f"{dtype}-{side}.zarr"
+        array = zarr.create_array(store, shape=(4, side, side), dtype=dtype, chunks=(4, side, side),
+                                  serializer=h5z_sae.zarr.SAE(lossless=True, effort="fast"))
+        array[...] = frames[:4, :side, :side]
+        stores.append(store)
+    taken, larger, smaller = (store / "c" / "0" / "0" / "0" for store in stores)
+    for other, sentence in ((larger, "bytes"), (smaller, r"declare \(4, 64, 64\) of type float32")):
+        taken.write_bytes(other.read_bytes())
+        with pytest.raises(h5z_sae.LibraryError, match=sentence):
+            zarr.open_array(stores[0])[...]
+
+
 def test_zarr_3_refuses_what_it_cannot_hold(tmp_path):
     with pytest.raises(h5z_sae.ArgumentError, match="dtype bool"):
         zarr.create_array(tmp_path / "bool.zarr", shape=(8,), dtype=bool, serializer=h5z_sae.zarr.SAE(lossless=True))
