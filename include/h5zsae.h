@@ -43,6 +43,11 @@
 #define H5ZSAE_CD_VALUES_VERSION 0
 
 /**
+ * The most words that h5zsae_cd_values gives.
+ */
+#define H5ZSAE_MAX_CD_VALUES 9
+
+/**
  * Element class: unsigned integer.
  */
 #define H5ZSAE_CLASS_UNSIGNED 0
@@ -379,6 +384,19 @@ h5zsae_status h5zsae_decompress(const void *stream,
  * @param info         receives type, shape, bound and model
  */
 h5zsae_status h5zsae_stream_info(const void *stream, size_t stream_bytes, h5zsae_header *info);
+
+/**
+ * Writes what is asked as the filter's parameters, for H5Pset_filter.
+ *
+ * @param options   what is asked; NULL for lossless. has_fill_value must be 0: the filter asks the dataset for it
+ * @param model_id  the model; 0 is the built-in one. It is looked up when a dataset is created, not here
+ * @param cd_values receives the words; room for H5ZSAE_MAX_CD_VALUES
+ * @param cd_nelmts receives their number
+ */
+h5zsae_status h5zsae_cd_values(const h5zsae_options *options,
+                               uint64_t model_id,
+                               unsigned int *cd_values,
+                               size_t *cd_nelmts);
 
 /**
  * Frees a buffer that this library gave. NULL is allowed and does nothing.

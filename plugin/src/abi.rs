@@ -8,11 +8,12 @@
     reason = "one contract holds for all functions: the rules of the header"
 )]
 
-use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use h5z_sae::cd_values::RequestedParams;
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{
     Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, ModelSource,
@@ -34,6 +35,10 @@ pub const H5ZSAE_ABI_VERSION: u32 = 0;
 /// Version of the layout of cd_values: the first of the filter's parameters.
 pub const H5ZSAE_CD_VALUES_VERSION: u32 = 0;
 const _: () = assert!(H5ZSAE_CD_VALUES_VERSION == h5z_sae::cd_values::LAYOUT_VERSION);
+
+/// The most words that h5zsae_cd_values gives.
+pub const H5ZSAE_MAX_CD_VALUES: usize = 9;
+const _: () = assert!(H5ZSAE_MAX_CD_VALUES == h5z_sae::cd_values::N_REQUESTED_WITH_MASK);
 
 /// Element class: unsigned integer.
 pub const H5ZSAE_CLASS_UNSIGNED: u32 = 0;
@@ -400,6 +405,40 @@ pub unsafe extern "C" fn h5zsae_stream_info(
     })
 }
 
+/// Writes what is asked as the filter's parameters, for H5Pset_filter.
+///
+/// @param options   what is asked; NULL for lossless. has_fill_value must be 0: the filter asks the dataset for it
+/// @param model_id  the model; 0 is the built-in one. It is looked up when a dataset is created, not here
+/// @param cd_values receives the words; room for H5ZSAE_MAX_CD_VALUES
+/// @param cd_nelmts receives their number
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn h5zsae_cd_values(
+    options: *const h5zsae_options,
+    model_id: u64,
+    cd_values: *mut c_uint,
+    cd_nelmts: *mut usize,
+) -> h5zsae_status {
+    const NAME: &str = "h5zsae_cd_values";
+    call(|| {
+        if cd_values.is_null() {
+            return Err(null_argument(NAME, "cd_values"));
+        }
+        if cd_nelmts.is_null() {
+            return Err(null_argument(NAME, "cd_nelmts"));
+        }
+        // SAFETY: not NULL, and a valid place by the header's rules.
+        unsafe { cd_nelmts.write(0) };
+        // SAFETY: NULL or valid, by the header's rules.
+        let options = unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
+        let words = requested_words(&options, ModelId(model_id))?;
+        // SAFETY: not NULL, room for H5ZSAE_MAX_CD_VALUES words by the header's rules, and there are no more.
+        unsafe { cd_values.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
+        // SAFETY: as above.
+        unsafe { cd_nelmts.write(words.len()) };
+        Ok(())
+    })
+}
+
 /// Frees a buffer that this library gave. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn h5zsae_buffer_free(buffer: *mut c_void) {
@@ -553,6 +592,17 @@ fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
     parsed.fill_value = parse_flagged("has_fill_value", options.has_fill_value, options.fill_value)?;
     parsed.mask_value = parse_flagged("has_mask_value", options.has_mask_value, options.mask_value)?;
     Ok(parsed)
+}
+
+/// The words of a request, read once more so that whatever the filter would refuse is refused here.
+fn requested_words(options: &Options, model: ModelId) -> Result<Vec<u32>, Error> {
+    if options.fill_value.is_some() {
+        return Err(not_among("has_fill_value", 1, "0: the filter asks the dataset for its fill value"));
+    }
+    let Options { bound, effort, unbiased, mask_value, .. } = *options;
+    let words = RequestedParams { bound, model, effort, unbiased, mask_value }.to_words();
+    RequestedParams::parse(&words)?;
+    Ok(words)
 }
 
 fn parse_flagged(name: &str, flag: u32, pattern: u64) -> Result<Option<u64>, Error> {

@@ -1,4 +1,5 @@
 """Rules that every model obeys: docs/format.md, "Model file". One sentence for the first that is broken."""
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,19 +23,19 @@ def check(model: "Model", name: str) -> None:
         raise ModelError(f"{name}: {broken}")
 
 
-def broken_rules(model: "Model"):
+def broken_rules(model: "Model") -> Iterator[str]:
     """Sentences, one for each broken rule; later ones take the earlier rules for granted."""
     yield from broken_settings(model)
     yield from broken_shapes(model)
     yield from broken_values(model)
 
 
-def in_range(field: str, found: int, least: int, most: int):
+def in_range(field: str, found: int, least: int, most: int) -> Iterator[str]:
     if not least <= found <= most:
         yield f"{field} is {found}: {least} to {most} allowed"
 
 
-def broken_settings(model: "Model"):
+def broken_settings(model: "Model") -> Iterator[str]:
     decoder = model.decoder
     for edge, found in zip(("patch rows", "patch columns"), model.patch, strict=True):
         yield from in_range(edge, found, 1, MAX_PATCH_EDGE)
@@ -56,7 +57,7 @@ def broken_settings(model: "Model"):
     yield from in_range("none_step_log2", model.none_step_log2, 0, decoder.latent_frac_bits)
 
 
-def broken_shapes(model: "Model"):
+def broken_shapes(model: "Model") -> Iterator[str]:
     decoder, encoder, priors = model.decoder, model.encoder, model.priors
     m, latents, linear = model.n_hidden, model.n_latents, sum(len(block) for block in decoder.basis)
     yield from in_range("number of latents", latents, 1, MAX_LAYER_WIDTH)
@@ -92,7 +93,7 @@ def broken_shapes(model: "Model"):
             yield f"{field} is of shape {list(array.shape)}: {list(shape)} expected"
 
 
-def broken_values(model: "Model"):
+def broken_values(model: "Model") -> Iterator[str]:
     decoder = model.decoder
     for field in ("coef_shift", "coef_frac_bits"):
         yield from in_range(f"largest of decoder.{field}", int(getattr(decoder, field).max()), 0, 40)

@@ -95,7 +95,7 @@ def rounding_shift(x: Array, shift: Any) -> Array:
     """x / 2^shift to the nearest integer, halves upwards; `shift` a number or one for each column."""
     shift = np.asarray(shift, np.int64)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return (x + half) >> shift
+    return np.asarray((x + half) >> shift)
 
 
 def inverse_transform(model: "Model", outputs: Array) -> Array:

@@ -105,7 +105,7 @@ def scaled(patches: Array, patch: tuple[int, int]) -> Array:
     rows = patches[:: max(1, -(-len(patches) // CALIBRATION_PATCHES))].reshape(-1, patch[0] * patch[1])
     largest = np.abs(rows).max(axis=1, initial=0)
     used = (largest > 0) & np.isfinite(largest)
-    return rows[used] / largest[used, None]
+    return np.asarray(rows[used] / largest[used, None])
 
 
 def encode(weights: dict[str, Array], inputs: Array, settings: Settings) -> Array:
@@ -121,7 +121,7 @@ def fraction_bits(magnitude: float, limit: float) -> int:
 
 
 def as_integers(values: Array, frac_bits: Any, dtype: type) -> Array:
-    return np.rint(values * np.exp2(np.asarray(frac_bits, np.float64))).astype(dtype)
+    return np.asarray(np.rint(values * np.exp2(np.asarray(frac_bits, np.float64))), dtype)
 
 
 def integer_decoder(weights: dict[str, Array], latents: Array) -> Decoder:
@@ -155,7 +155,7 @@ def integer_decoder(weights: dict[str, Array], latents: Array) -> Decoder:
 def choose_row_bits(rows: Array) -> Array:
     """Fraction bits of each row of the basis."""
     bits = np.array([fraction_bits(largest, LARGEST_WEIGHT) for largest in np.abs(rows).max(axis=1)])
-    return np.minimum(bits, bits.min() + MOST_ROW_OCTAVES)
+    return np.asarray(np.minimum(bits, bits.min() + MOST_ROW_OCTAVES))
 
 
 def choose_output_bits(rows: Array, row_bits: Array, activation_bits: int, largest: float) -> tuple[int, int]:

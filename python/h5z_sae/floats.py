@@ -19,8 +19,8 @@ def transform(x: Array, name: str, offset_q24: int) -> Array:
     if name == "none":
         return x
     if name == "sqrt":
-        return np.sqrt(np.maximum(x, 0) + c)
-    return np.log1p(np.maximum(x, 0) / c) / np.log1p(1 / c)
+        return np.asarray(np.sqrt(np.maximum(x, 0) + c))
+    return np.asarray(np.log1p(np.maximum(x, 0) / c) / np.log1p(1 / c))
 
 
 def inverse_transform(t: Array, name: str, offset_q24: int) -> Array:
@@ -29,7 +29,7 @@ def inverse_transform(t: Array, name: str, offset_q24: int) -> Array:
     if name == "none":
         return t
     t = np.clip(t, 0, 4)
-    return t * t - c if name == "sqrt" else c * np.expm1(t * np.log1p(1 / c))
+    return np.asarray(t * t - c if name == "sqrt" else c * np.expm1(t * np.log1p(1 / c)))
 
 
 def encode(model: "Model", transformed: Array) -> Array:

@@ -52,9 +52,9 @@ def learn_priors(model: "Model", latents: Array, inputs: Array) -> Priors:
 
 
 def root_mean_square(columns: Array) -> Array:
-    return np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0))
+    return np.asarray(np.sqrt(np.square(columns, dtype=np.float64).mean(axis=0)))
 
 
 def quarter_octaves(values: Array) -> Array:
     """4·log2, rounded, in the range of int8."""
-    return np.clip(np.rint(4 * np.log2(np.maximum(values, 1e-12))), -128, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(4 * np.log2(np.maximum(values, 1e-12))), -128, 127), np.int8)

@@ -106,7 +106,7 @@ class Chunk:
             raise ModelError(f"scale {patch.scale} needs a shift of {b}: 0 to 62 allowed")
         position = (values * a + ((1 << b) >> 1)) >> b
         fine = parameters.fraction_bits
-        return np.clip(position, parameters.lowest << fine, parameters.highest << fine)
+        return np.asarray(np.clip(position, parameters.lowest << fine, parameters.highest << fine))
 
 
 def read_chunk(stream: bytes, model: "Model") -> Chunk:
