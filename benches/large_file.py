@@ -45,8 +45,8 @@ WRITTEN = 3 / 4
 ALLOWED_BYTES, ALLOWED_BYTES_PER_THREAD = 128_000_000, 64_000_000
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 POLL_S = 0.01
-COLUMNS = ("raw_bytes", "source_bytes", "stored_bytes", "effort", "jobs", "seconds", "mb_per_s", "max_abs_err", "peak_bytes",
-           "allowed_bytes", "drawings", *(one.name.lower() for one in SIGNALS))
+COLUMNS = ("raw_bytes", "source_bytes", "stored_bytes", "effort", "jobs", "seconds", "mb_per_s", "max_abs_err",
+           "peak_bytes", "allowed_bytes", "drawings", *(one.name.lower() for one in SIGNALS))
 
 
 def parse_arguments():
@@ -60,7 +60,7 @@ def parse_arguments():
 
 
 def write_source(path, n_bytes):
-    """`/frames`: few different chunks of frames, over and over, as HDF5 stores them. Returns the bytes of all frames."""
+    """`/frames`: few different chunks of frames, over and over, as HDF5 stores them. Returns the raw bytes."""
     n_chunks = max(round(n_bytes / CHUNK_BYTES), 1)
     simulated = path.with_name("simulated.h5")
     common.run_sae("synth", simulated, "-n", N_FRAMES, "--pixels", PIXELS, "--seed", 3)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much faster `sae repack -j 2` is than `-j 1`, on broad simulated frames (benches/gen_sas.py, made on the first run).
+"""How much faster `sae repack -j 2` is than `-j 1`, on broad simulated frames (benches/gen_sas.py, on the first run).
 
     benches/threads.py                  all efforts, with and without reading back; five minutes of two cores
     benches/threads.py --jobs 1 2 4     other numbers of threads; the first is what the others are compared with

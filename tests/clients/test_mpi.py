@@ -1,7 +1,6 @@
-"""Parallel HDF5: ranks of an MPI program write one dataset together and read it, with Debian's Open MPI build of HDF5."""
+"""Parallel HDF5: ranks of an MPI program write one dataset together and read it, with Debian's HDF5 on Open MPI."""
 import hashlib
 import shutil
-import subprocess
 
 import h5py
 import numpy as np
@@ -20,8 +19,8 @@ C_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE")
 
 
 def compiled(source, program):
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "hdf5-openmpi"], capture_output=True, text=True, check=True)
-    tools.run("mpicc", *C_FLAGS, source, *flags.stdout.split(), "-lm", "-o", program)
+    flags = tools.run("pkg-config", "--cflags", "--libs", "hdf5-openmpi").stdout.split()
+    tools.run("mpicc", *C_FLAGS, source, *flags, "-lm", "-o", program)
     return program
 
 
@@ -33,14 +32,15 @@ def program(tmp_path_factory):
 
 @pytest.fixture
 def mpi_frames(program, tmp_path):
-    """Runs the program in `n_ranks` ranks: verb, file, values, and what it takes beyond them."""
+    """Runs the program in `n_ranks` ranks. Returns what each rank has read, else the finished program."""
     def run(verb, file, values, *more, n_ranks=N_RANKS, wrapper=(), check=True, **environment):
         path = tmp_path / f"{hashlib.sha256(values.tobytes()).hexdigest()[:8]}.f32"
         values.astype(np.float32).tofile(path)
         words = (*MPIRUN, "-n", n_ranks, *wrapper, program, verb, tmp_path / file, path, *more)
         done = tools.run(*words, check=check, **environment)
-        return [np.fromfile(f"{path}.{rank}", np.float32).reshape(values.shape) for rank in range(n_ranks)] \
-            if verb == "read" and done.returncode == 0 else done
+        if verb != "read" or done.returncode != 0:
+            return done
+        return [np.fromfile(f"{path}.{rank}", np.float32).reshape(values.shape) for rank in range(n_ranks)]
 
     return run
 

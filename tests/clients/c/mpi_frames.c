@@ -1,7 +1,7 @@
 /* Reads and writes a dataset `/frames` (96 x 64 x 64, f32, 8 frames a chunk) from several ranks, for test_mpi.py.
  *
  *   mpi_frames write    FILE VALUES LAYOUT WORD...   creates the dataset with these cd_values, writes all frames
- *   mpi_frames rewrite  FILE VALUES LAYOUT           writes all frames but each chunk's first into a dataset that is there
+ *   mpi_frames rewrite  FILE VALUES LAYOUT           overwrites all frames but the first of each chunk
  *   mpi_frames reserve  FILE VALUES LAYOUT WORD...   early allocation and a fill value of -1; writes the first half
  *   mpi_frames alone    FILE VALUES LAYOUT WORD...   as write, but independently: HDF5 refuses that
  *   mpi_frames read     FILE VALUES TRANSFER         every rank reads all frames into VALUES.<rank>
@@ -55,7 +55,7 @@ static int is_mine(const char *layout, int frame)
     return frame * n_ranks / FRAMES == rank;
 }
 
-/* Selects this rank's frames from `first` on, those of `residue` within their chunk left out. */
+/* Selects those of the first `n_frames` that are this rank's; number `left_out` of each chunk is nobody's. */
 static hid_t select_mine(const char *layout, int n_frames, int left_out)
 {
     const hsize_t dims[3] = {FRAMES, ROWS, COLS}, one[3] = {1, ROWS, COLS};
@@ -73,7 +73,8 @@ static hid_t create_dataset(hid_t file, int is_reserved, int n_words, char **wor
 {
     const hsize_t dims[3] = {FRAMES, ROWS, COLS}, chunk[3] = {FRAMES_PER_CHUNK, ROWS, COLS};
     unsigned cd_values[MAX_WORDS];
-    for (int i = 0; i < n_words && i < MAX_WORDS; i++)
+    must(n_words <= MAX_WORDS ? 0 : -1, "counting the cd_values");
+    for (int i = 0; i < n_words; i++)
         cd_values[i] = (unsigned)strtoul(words[i], NULL, 10);
     hid_t list = must(H5Pcreate(H5P_DATASET_CREATE), "property list"), space = H5Screate_simple(3, dims, NULL);
     must(H5Pset_chunk(list, 3, chunk), "chunks");
@@ -125,7 +126,7 @@ int main(int argc, char **argv)
     int is_reserved = strcmp(verb, "reserve") == 0, is_alone = strcmp(verb, "alone") == 0;
 
     hid_t file = open_file(path, !is_read && !is_rewrite), dataset;
-    /* Loads the plugin: where the first use of a filter is to write into a dataset that is there, HDF5 1.10 does not. */
+    /* Loads the plugin: HDF5 1.10 does not, if the first use of a filter is to write into a dataset that is there. */
     if (is_rewrite)
         must(H5Zfilter_avail(34222) > 0 ? 0 : -1, "finding the filter");
     if (is_read || is_rewrite)
