@@ -47,6 +47,11 @@ def cpu_name():
     return platform.machine()
 
 
+def machine_load():
+    """How busy others keep the machine, for records of elapsed time: ask before the first measurement."""
+    return f"{os.getloadavg()[0]:.1f} programs wanted a core in the minute before, of {os.cpu_count()}"
+
+
 def installed(module, is_quick):
     """Whether a module is there. A full run needs all of them; a quick one says what it leaves out."""
     if importlib.util.find_spec(module):

@@ -15,6 +15,7 @@ probes=(
     "command -v valgrind|valgrind"
     "command -v mpicc|libopenmpi-dev"
     "command -v mpirun|openmpi-bin"
+    "pkg-config --exists hdf5-openmpi|libhdf5-openmpi-dev"
     "ls /usr/lib/llvm-*/lib/libclang.so|libclang-dev"
     "python3 -c 'import ensurepip, venv'|python3-venv"
 )
@@ -51,6 +52,17 @@ install_packages() {
         { echo "setup: apt-get could not install $*; $by_hand" >&2; exit 1; }
 }
 
+# With libhdf5-openmpi-dev Debian lets `pkg-config hdf5` mean the parallel HDF5, and so links `sae` and whatever else is
+# built on this machine with MPI. Only the tests of MPI want that, and they ask for it by name: what was selected before
+# stays, or else the serial HDF5.
+selected_hdf5() { { update-alternatives --query hdf5.pc 2>/dev/null || true; } | sed -n 's/^Value: //p'; }
+
+select_hdf5() {
+    local serial
+    serial=$(pkg-config --variable=pcfiledir hdf5-serial)/hdf5-serial.pc
+    as_root update-alternatives --set hdf5.pc "${1:-$serial}" >/dev/null
+}
+
 check_python() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "setup: python3 is $(python3 --version 2>&1): the tests need 3.11 or newer (Debian 12 has it)" >&2
@@ -73,7 +85,9 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 mapfile -t packages < <(missing_packages)
+selected=$(selected_hdf5)
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
+[[ " ${packages[*]} " != *" libhdf5-openmpi-dev "* ]] || select_hdf5 "$selected"
 check_python
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 install_requirements tests/requirements.txt

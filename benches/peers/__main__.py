@@ -12,8 +12,9 @@ Simulated frames come from `benches/gen_sas.py` (seed 2, made on the first run),
 f64 over every value. A ratio is raw bytes / stored bytes of the dataset. Speeds are of processor time, the best of
 several interleaved rounds where a round is short.
 
-Writes DATE-peers.csv, with .txt, -memory.csv and -threads.csv beside it, and the picture docs/peers/rates. Exits 1
-where a bound of ours is broken, memory above what is allowed, or data of other kinds coded worse than they should be.
+Writes DATE-peers.csv, with .txt and -memory.csv beside it, and the picture docs/peers/rates. Exits 1 where a bound of
+ours is broken, memory above what is allowed, or data of other kinds coded worse than they should be. What several
+threads gain is measured by benches/threads.py.
 """
 import argparse
 import atexit
@@ -53,7 +54,7 @@ def parse_arguments():
     parser.add_argument("--peer", action="append", help="only this peer, as tables name it; none for no peer")
     parser.add_argument("--narrow-model", type=pathlib.Path, help="model trained on the narrow set, seed 1")
     parser.add_argument("--narrow-control", type=pathlib.Path, help="principal components of the same frames")
-    parser.add_argument("--skip-resources", action="store_true", help="without memory and threads")
+    parser.add_argument("--skip-resources", action="store_true", help="without memory")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     parser.add_argument("--data", type=pathlib.Path, help="where simulated frames are kept [.cache]")
     parser.add_argument("--record", type=pathlib.Path, help="where CSV files go [benches/record]")
@@ -101,19 +102,17 @@ def measure_sets(options, source, sizes):
     return rows
 
 
-def measure_resources(options, source, sizes):
-    """Rows on memory and on threads, from broad frames."""
+def measure_resources(options, source):
+    """Rows on memory, from broad frames."""
     if options.skip_resources:
-        return [], []
-    frames = source.frames("broad", source.n_frames)[:1024]
-    return resources.memory_rows(frames, EPSILON), resources.thread_rows(frames, EPSILON, sizes.rounds)
+        return []
+    return resources.memory_rows(source.frames("broad", source.n_frames)[:1024], EPSILON)
 
 
-def write_record(options, rows, memory, threads, notes):
+def write_record(options, rows, memory, notes):
     """All CSV files, and what they were made with. Returns the first one's path."""
     stem = options.record / f"{datetime.date.today().isoformat()}-peers"
-    for suffix, columns, table in (("", measure.COLUMNS, rows), ("-memory", resources.MEMORY_COLUMNS, memory),
-                                   ("-threads", resources.THREAD_COLUMNS, threads)):
+    for suffix, columns, table in (("", measure.COLUMNS, rows), ("-memory", resources.MEMORY_COLUMNS, memory)):
         if table:
             common.write_csv(stem.with_name(f"{stem.name}{suffix}.csv"), columns, table)
     packages = [name for name in PACKAGES if common.has_version(name)]
@@ -144,7 +143,7 @@ def main():
     sizes = QUICK_SIZES if options.quick else FULL_SIZES
     started = time.perf_counter()
     rows = measure_sets(options, source, sizes)
-    memory, threads = measure_resources(options, source, sizes)
+    memory = measure_resources(options, source)
     found = findings(rows, memory)
     notes = {
         "command": command_line(), "seconds": f"{time.perf_counter() - started:.0f}",
@@ -154,7 +153,7 @@ def main():
     if has_plots:
         import pictures
         pictures.draw_rates(rows, options.plots / "rates")
-    record = write_record(options, rows, memory, threads, notes)
+    record = write_record(options, rows, memory, notes)
     for name, table in report.tables(rows).items():
         print(f"{name}\n\n{table}\n")
         if options.readme:

@@ -1,23 +1,19 @@
-"""What the filter takes of a machine: memory beyond the program's own, measured in a child process, and threads."""
+"""What the filter takes of a machine: memory beyond the program's own, measured in a child process."""
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 
-import h5py
 import numpy as np
 
 import bounds
 import codecs_hdf5
-import common
 
 MEMORY_COLUMNS = (
     "direction", "setting", "chunk", "chunk_bytes", "model_bytes", "growth_bytes", "allowed_bytes", "holds",
 )
-THREAD_COLUMNS = ("jobs", "raw_bytes", "seconds", "mb_per_s", "speedup")
 # What a chunk may take: four times its bytes, the model, and this much.
 ALLOWANCE_BYTES = 16_000_000
 ALLOWANCE_CHUNKS = 4
@@ -56,24 +52,3 @@ def memory_growth(direction, arguments, frames):
         for words in wanted:
             done = subprocess.run(words, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return int(done.stdout)
-
-
-def thread_rows(frames, epsilon, rounds):
-    """`sae repack` with one and two threads, interleaved, the best of several rounds. Elapsed time, file and all."""
-    seconds = {1: [], 2: []}
-    with tempfile.TemporaryDirectory() as folder:
-        plain, packed = pathlib.Path(folder, "plain.h5"), pathlib.Path(folder, "packed.h5")
-        with h5py.File(plain, "w") as file:
-            file.create_dataset("frames", data=frames)
-        chunk = ",".join(map(str, (max(len(frames) // 16, 1), *frames.shape[1:])))
-        for _ in range(rounds):
-            for jobs, taken in seconds.items():
-                started = time.perf_counter()
-                common.run_sae("repack", plain, packed, "--abs", epsilon, "--chunk", chunk, "--jobs", jobs,
-                               "--no-verify")
-                taken.append(time.perf_counter() - started)
-                packed.unlink()
-    return [{
-        "jobs": jobs, "raw_bytes": frames.nbytes, "seconds": round(min(taken), 3),
-        "mb_per_s": round(frames.nbytes / 1e6 / min(taken), 2), "speedup": round(min(seconds[1]) / min(taken), 2),
-    } for jobs, taken in seconds.items()]

@@ -4,11 +4,9 @@ use h5z_sae::cd_values::{FILTER_ID, StoredParams};
 use h5z_sae::sae::ModelId;
 use h5z_sae::{Bound, ElementType, ErrorKind};
 use hdf5::Dataset;
-use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use crate::chunking;
-use crate::compress::{Fetched, fetch_chunk, in_groups};
+use crate::compress::{Fetched, fetch_chunk};
 use crate::error::CliError;
 use crate::h5::create::user_fill;
 use crate::h5::dataset::{Region, chunk_regions, read_region, read_stored_chunk};
@@ -17,6 +15,7 @@ use crate::h5::pipeline::{filters, stored_params};
 use crate::method_counts::MethodShares;
 use crate::progress::Progress;
 use crate::values::{Difference, Marks, compare};
+use crate::workers::Workers;
 
 /// What was found out about one dataset.
 #[derive(Clone, Debug)]
@@ -96,7 +95,7 @@ pub fn check_dataset(
     path: &str,
     original: &Dataset,
     copy: &Dataset,
-    pool: &ThreadPool,
+    workers: &Workers,
     progress: &mut Progress,
 ) -> Result<Finding, CliError> {
     let mut finding = Finding::without_values(path, copy)?;
@@ -126,7 +125,7 @@ pub fn check_dataset(
     }
     Comparison::try_new(original, copy, element, copy_element, &finding)?.run(
         &mut finding,
-        pool,
+        workers,
         progress,
     )?;
     Ok(finding)
@@ -184,26 +183,18 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    fn run(&self, finding: &mut Finding, pool: &ThreadPool, progress: &mut Progress) -> Result<(), CliError> {
-        let regions = chunk_regions(&self.original.shape(), &self.chunk);
+    fn run(&self, finding: &mut Finding, workers: &Workers, progress: &mut Progress) -> Result<(), CliError> {
         let mut largest = 0.0f64;
-        in_groups(pool, &regions, |group| {
-            let pairs = group.iter().map(|region| self.fetch(region)).collect::<Result<Vec<_>, _>>()?;
-            let results: Vec<_> = pool.install(|| {
-                pairs
-                    .into_par_iter()
-                    .zip(group)
-                    .map(|((original, fetched), region)| {
-                        (original.len() as u64, self.compare(&original, fetched, region))
-                    })
-                    .collect()
-            });
-            for ((n_bytes, result), region) in results.into_iter().zip(group) {
+        workers.in_order(
+            chunk_regions(&self.original.shape(), &self.chunk),
+            |region| self.fetch(region),
+            |(original, fetched), region| self.compare(&original, fetched, region),
+            |result, region| {
                 self.take_in(finding, &mut largest, result, region)?;
-                progress.advance(n_bytes);
-            }
-            Ok(())
-        })?;
+                progress.advance((region.n_values() * self.element.size_bytes()) as u64);
+                Ok(())
+            },
+        )?;
         finding.max_abs_err = Some(largest);
         Ok(())
     }

@@ -1,50 +1,18 @@
-//! Chunks of a dataset through the codec, several at a time: HDF5 is read and written by one thread, in order, and
-//! the codec works on all of them in between.
+//! Chunks of a dataset through the codec, several at a time.
 
 use h5z_sae::cd_values::StoredParams;
 use h5z_sae::{ChunkShape, ElementType, Limits, Options, compress_chunk, decompress_chunk};
 use h5z_sae_kernels::GemmBackend;
 use hdf5::Dataset;
-use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use crate::error::CliError;
 use crate::h5::create::fill_bytes;
 use crate::h5::dataset::{
     Region, StoredChunk, chunk_regions, crop, pad, read_region, read_stored_chunk, write_stored_chunk,
 };
-use crate::interrupt;
 use crate::models;
 use crate::progress::Progress;
-
-/// Threads for coding.
-///
-/// # Errors
-/// If they cannot be started.
-pub fn thread_pool(jobs: Option<usize>) -> Result<ThreadPool, CliError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs.unwrap_or(0))
-        .build()
-        .map_err(|error| CliError::new(format!("cannot start threads: {error}")))
-}
-
-/// Chunks that are in memory at once, for each thread: enough that none waits long for the slowest.
-const CHUNKS_PER_THREAD: usize = 2;
-
-/// Runs `step` on groups of regions that are small enough to be in memory together.
-///
-/// # Errors
-/// Those of `step`, or `Interrupted`.
-pub fn in_groups(
-    pool: &ThreadPool,
-    regions: &[Region],
-    mut step: impl FnMut(&[Region]) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    regions.chunks(pool.current_num_threads() * CHUNKS_PER_THREAD).try_for_each(|group| {
-        interrupt::check()?;
-        step(group)
-    })
-}
+use crate::workers::Workers;
 
 /// What the codec has to know of the chunks of one compressed dataset.
 pub struct ChunkCoder {
@@ -88,24 +56,19 @@ pub fn write_compressed(
     original: &Dataset,
     target: &Dataset,
     coder: &ChunkCoder,
-    pool: &ThreadPool,
+    workers: &Workers,
     progress: &mut Progress,
 ) -> Result<(), CliError> {
-    let regions = chunk_regions(&original.shape(), &coder.chunk);
-    in_groups(pool, &regions, |group| {
-        let values =
-            group.iter().map(|region| read_region(original, region)).collect::<Result<Vec<_>, _>>()?;
-        let n_bytes: usize = values.iter().map(Vec::len).sum();
-        let streams = pool.install(|| {
-            let pairs = values.into_par_iter().zip(group);
-            pairs.map(|(values, region)| coder.compress(values, region)).collect::<Result<Vec<_>, _>>()
-        })?;
-        for (stream, region) in streams.iter().zip(group) {
-            write_stored_chunk(target, &region.start, stream)?;
-        }
-        progress.advance(n_bytes as u64);
-        Ok(())
-    })
+    workers.in_order(
+        chunk_regions(&original.shape(), &coder.chunk),
+        |region| read_region(original, region),
+        |values, region| coder.compress(values, region),
+        |stream, region| {
+            write_stored_chunk(target, &region.start, &stream?)?;
+            progress.advance((region.n_values() * coder.element.size_bytes()) as u64);
+            Ok(())
+        },
+    )
 }
 
 /// A part of a dataset on its way out of the file: what HDF5 could already give, or a stream for the codec.

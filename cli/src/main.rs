@@ -26,6 +26,7 @@ mod train;
 mod unpack;
 mod values;
 mod verify;
+mod workers;
 
 /// Trains, applies and checks the error-bounded compression of HDF5 files by sparse autoencoders.
 #[derive(Parser)]

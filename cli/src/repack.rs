@@ -9,11 +9,10 @@ use h5z_sae::cd_values::{FILTER_ID, RequestedParams};
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{Bound, ElementClass, ElementType};
 use hdf5::{Dataset, File, LocationType};
-use rayon::ThreadPool;
 
 use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
-use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
+use crate::compress::{ChunkCoder, write_compressed};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like, user_fill};
@@ -26,6 +25,7 @@ use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
 use crate::values::{Marks, Range};
 use crate::verify;
+use crate::workers::Workers;
 
 /// Copy an HDF5 file with some of its datasets compressed
 ///
@@ -77,14 +77,14 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     register_filter()?;
     let model = args.model.as_deref().map(models::load_and_register).transpose()?;
     let source = open(&args.input)?;
-    let pool = thread_pool(args.jobs.map(usize::from))?;
-    let plans = plan(args, &source, bound, model.as_ref(), &pool)?;
+    let workers = Workers::try_new(args.jobs)?;
+    let plans = plan(args, &source, bound, model.as_ref(), &workers)?;
     if !args.json {
         plans.iter().try_for_each(|plan| print(&plan.to_string()))?;
     }
     let pending = PendingFile::try_new(&args.output)?;
-    write_copy(args, &source, pending.path(), &plans, &pool).at(args.output.display())?;
-    let report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &pool)
+    write_copy(args, &source, pending.path(), &plans, &workers).at(args.output.display())?;
+    let report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &workers)
         .at(args.output.display())?;
     report.print(args.json)?;
     if report.failed() {
@@ -125,7 +125,7 @@ fn plan(
     source: &File,
     bound: Bound,
     model: Option<&Arc<Model>>,
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<Vec<Plan>, CliError> {
     let paths = if args.datasets.is_empty() { default_datasets(source)? } else { args.datasets.clone() };
     if paths.is_empty() {
@@ -137,7 +137,7 @@ fn plan(
     let model_id = model.map_or(ModelId(0), |model| model.id());
     let mut plans: Vec<Plan> = Vec::new();
     for path in paths {
-        let plan = plan_dataset(args, source, &path, bound, model_id, pool)
+        let plan = plan_dataset(args, source, &path, bound, model_id, workers)
             .at(format_args!("{}, dataset {path}", args.input.display()))?;
         if plans.iter().all(|other| other.key != plan.key) {
             plans.push(plan);
@@ -168,7 +168,7 @@ fn plan_dataset(
     path: &str,
     bound: Bound,
     model: ModelId,
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<Plan, CliError> {
     let dataset = dataset::open(source, path)?;
     let element = element_type(&dataset.dtype()?)?;
@@ -179,7 +179,7 @@ fn plan_dataset(
     };
     let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
     let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
-    let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, pool)?;
+    let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, workers)?;
     let request = requested(bound, model, args.encoder, mask_value);
     Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, chunking, request })
 }
@@ -192,16 +192,19 @@ fn absolute(
     element: ElementType,
     chunk: &[usize],
     marks: &Marks,
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<Bound, CliError> {
     let Bound::Relative(fraction) = bound else { return Ok(bound) };
     let mut range = Range::default();
-    in_groups(pool, &chunk_regions(&dataset.shape(), chunk), |group| {
-        for region in group {
-            range.extend(element, &read_region(dataset, region)?, marks);
-        }
-        Ok(())
-    })?;
+    workers.in_order(
+        chunk_regions(&dataset.shape(), chunk),
+        |region| read_region(dataset, region),
+        |values, _| Range::of(element, &values, marks),
+        |of_chunk, _| {
+            range.join(of_chunk);
+            Ok(())
+        },
+    )?;
     let epsilon = fraction * range.width();
     Ok(if epsilon > 0.0 && epsilon.is_finite() { Bound::Absolute(epsilon) } else { Bound::Lossless })
 }
@@ -211,13 +214,13 @@ fn write_copy(
     source: &File,
     path: &Path,
     plans: &[Plan],
-    pool: &ThreadPool,
+    workers: &Workers,
 ) -> Result<(), CliError> {
     let n_bytes: usize =
         plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
     let mut repacker = Repacker {
         plans: plans.iter().map(|plan| (plan.key.clone(), plan)).collect(),
-        pool,
+        workers,
         progress: Progress::bytes("compressing", n_bytes as u64),
     };
     create_copy(source, &args.input, path, |target| copy_file(source, target, &mut repacker))
@@ -225,7 +228,7 @@ fn write_copy(
 
 struct Repacker<'a> {
     plans: HashMap<ObjectKey, &'a Plan>,
-    pool: &'a ThreadPool,
+    workers: &'a Workers,
     progress: Progress,
 }
 
@@ -241,6 +244,6 @@ impl Replace for Repacker<'_> {
         let stored = stored_params(&target)?
             .ok_or_else(|| CliError::new("HDF5 created the dataset without the filter"))?;
         let coder = ChunkCoder::try_new(&target, &stored)?;
-        write_compressed(original, &target, &coder, self.pool, &mut self.progress)
+        write_compressed(original, &target, &coder, self.workers, &mut self.progress)
     }
 }

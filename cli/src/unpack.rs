@@ -6,10 +6,8 @@ use std::process::ExitCode;
 
 use h5z_sae::cd_values::FILTER_ID;
 use hdf5::{Dataset, LocationType};
-use rayon::ThreadPool;
-use rayon::prelude::*;
 
-use crate::compress::{fetch_chunk, in_groups, thread_pool};
+use crate::compress::fetch_chunk;
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like};
@@ -20,6 +18,7 @@ use crate::h5::pipeline::{FilterEntry, filters, register_filter};
 use crate::models;
 use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
+use crate::workers::Workers;
 
 /// Copy an HDF5 file with this filter removed, for programs that cannot load it
 ///
@@ -64,9 +63,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             args.input.display()
         )));
     }
-    let pool = thread_pool(args.jobs.map(usize::from))?;
+    let workers = Workers::try_new(args.jobs)?;
     let pending = PendingFile::try_new(&args.output)?;
-    let mut unpacker = Unpacker { keys, pool: &pool, progress: Progress::bytes("unpacking", n_bytes as u64) };
+    let progress = Progress::bytes("unpacking", n_bytes as u64);
+    let mut unpacker = Unpacker { keys, workers: &workers, progress };
     create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
         .at(args.output.display())?;
     pending.finish()?;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 
 struct Unpacker<'a> {
     keys: HashSet<ObjectKey>,
-    pool: &'a ThreadPool,
+    workers: &'a Workers,
     progress: Progress,
 }
 
@@ -92,22 +92,16 @@ impl Replace for Unpacker<'_> {
         let chunk = original.chunk().ok_or_else(|| CliError::new("filtered, but not chunked"))?;
         let target = create_like(original, place, &chunk, &others)?;
         let element = element_type(&original.dtype()?)?;
-        in_groups(self.pool, &chunk_regions(&original.shape(), &chunk), |group| {
-            let fetched = group
-                .iter()
-                .map(|region| fetch_chunk(original, region, others.is_empty()))
-                .collect::<Result<Vec<_>, _>>()?;
-            let values = self.pool.install(|| {
-                let pairs = fetched.into_par_iter().zip(group);
-                pairs
-                    .map(|(fetched, region)| Ok(fetched.into_values(region, &chunk, element)?))
-                    .collect::<Result<Vec<_>, CliError>>()
-            })?;
-            for (values, region) in values.iter().zip(group) {
-                write_region(&target, region, values).at(format_args!("values from {:?}", region.start))?;
+        self.workers.in_order(
+            chunk_regions(&original.shape(), &chunk),
+            |region| fetch_chunk(original, region, others.is_empty()),
+            |fetched, region| fetched.into_values(region, &chunk, element),
+            |values, region| {
+                let values = values?;
+                write_region(&target, region, &values).at(format_args!("values from {:?}", region.start))?;
                 self.progress.advance(values.len() as u64);
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
     }
 }

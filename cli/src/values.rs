@@ -67,16 +67,24 @@ impl Marks {
 pub struct Range(Option<(f64, f64)>);
 
 impl Range {
-    /// Takes in all finite values that are not marked.
-    pub fn extend(&mut self, element: ElementType, bytes: &[u8], marks: &Marks) {
+    /// The range of all finite values that are not marked.
+    pub fn of(element: ElementType, bytes: &[u8], marks: &Marks) -> Self {
+        let mut range = Self::default();
         for value in bytes.chunks_exact(element.size_bytes()) {
             let bits = bits(element, value);
             let value = number(element, bits).as_f64();
             if value.is_finite() && !marks.holds(bits) {
-                let (least, greatest) = self.0.unwrap_or((value, value));
-                self.0 = Some((least.min(value), greatest.max(value)));
+                range.join(Self(Some((value, value))));
             }
         }
+        range
+    }
+
+    /// Takes in another range.
+    pub fn join(&mut self, other: Self) {
+        let Some((other_least, other_greatest)) = other.0 else { return };
+        let (least, greatest) = self.0.unwrap_or((other_least, other_greatest));
+        self.0 = Some((least.min(other_least), greatest.max(other_greatest)));
     }
 
     /// Largest minus smallest; 0 without values.
@@ -146,11 +154,7 @@ impl Promise {
             Bound::Lossless => 0.0,
             Bound::Absolute(value) => value,
             Bound::Noise(deviations) => return Self::Noise(deviations),
-            Bound::Relative(fraction) => {
-                let mut range = Range::default();
-                range.extend(element, original, marks);
-                fraction * range.width()
-            }
+            Bound::Relative(fraction) => fraction * Range::of(element, original, marks).width(),
             Bound::None => f64::INFINITY,
         })
     }

@@ -7,12 +7,10 @@ use std::process::ExitCode;
 use h5z_sae::cd_values::FILTER_ID;
 use h5z_sae::sae::ModelId;
 use hdf5::{File, LocationType};
-use rayon::ThreadPool;
 use serde_json::json;
 
 use crate::bound::describe;
 use crate::check::{Finding, check_dataset};
-use crate::compress::thread_pool;
 use crate::error::{At, CliError};
 use crate::h5::dataset;
 use crate::h5::file::{open, paths_of};
@@ -22,6 +20,7 @@ use crate::output::print;
 use crate::picture;
 use crate::progress::Progress;
 use crate::repack::Plan;
+use crate::workers::Workers;
 
 /// Compare a compressed HDF5 file with its original
 ///
@@ -68,9 +67,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     for path in &args.datasets {
         dataset::open(&original, path).at(args.original.display())?;
     }
-    let pool = thread_pool(args.jobs.map(usize::from))?;
+    let workers = Workers::try_new(args.jobs)?;
     let report =
-        Report::of_files(&original, &compressed, &args.datasets, &pool).at(args.compressed.display())?;
+        Report::of_files(&original, &compressed, &args.datasets, &workers).at(args.compressed.display())?;
     if let Some(out) = &args.picture {
         draw(args, &report, &original, &compressed, out)?;
     }
@@ -104,7 +103,7 @@ impl Report {
         original: &File,
         compressed: &File,
         wanted: &[String],
-        pool: &ThreadPool,
+        workers: &Workers,
     ) -> Result<Self, CliError> {
         let paths = paths_of(original, LocationType::Dataset)?;
         let mut findings = Vec::new();
@@ -112,7 +111,7 @@ impl Report {
         for path in &paths {
             let before = dataset::open(original, path)?;
             findings.push(match compressed.dataset(path) {
-                Ok(after) => check_dataset(path, &before, &after, pool, &mut progress).at(path)?,
+                Ok(after) => check_dataset(path, &before, &after, workers, &mut progress).at(path)?,
                 Err(_) => Finding::problem(path, "is missing"),
             });
         }
@@ -130,7 +129,7 @@ impl Report {
         path: &Path,
         plans: &[Plan],
         compare: bool,
-        pool: &ThreadPool,
+        workers: &Workers,
     ) -> Result<Self, CliError> {
         let written = open(path)?;
         let paths: Vec<String> = plans.iter().map(|plan| plan.path.clone()).collect();
@@ -138,7 +137,7 @@ impl Report {
         let findings = paths.iter().map(|path| {
             let after = dataset::open(&written, path)?;
             if compare {
-                check_dataset(path, &dataset::open(source, path)?, &after, pool, &mut progress).at(path)
+                check_dataset(path, &dataset::open(source, path)?, &after, workers, &mut progress).at(path)
             } else {
                 Finding::without_values(path, &after)
             }

@@ -96,3 +96,23 @@ def test_chunks_that_filter_args_prints_for_a_dataset_are_what_h5repack_makes(fr
     kept = tmp_path / "kept.h5"
     tools.h5repack(plain, kept, "-f", f"frames:{tools.h5repack_filter('--abs', '1e-3')}")
     assert tools.verify(plain, kept)[1]["ratio"] < tools.verify(plain, packed)[1]["ratio"]
+
+
+def test_chunks_that_nobody_wrote_count_as_the_fill_value(frames, tmp_path):
+    expected = np.full_like(frames, 2.0)
+    expected[:16] = frames[:16]
+    plain, packed, unpacked = (tmp_path / name for name in ("plain.h5", "packed.h5", "unpacked.h5"))
+    with h5py.File(plain, "w") as f:
+        f.create_dataset("frames", data=expected)
+    with h5py.File(packed, "w") as f:
+        data = f.create_dataset("frames", expected.shape, expected.dtype, chunks=(16, 64, 64), fillvalue=2.0,
+                                **tools.h5py_arguments("--abs", "1e-3"))
+        data[:16] = frames[:16]
+    assert len(tools.stored_chunks(packed)) == 1
+    code, report = tools.verify(plain, packed)
+    assert code == 0 and 0 < report["max_abs_err"] <= 1e-3
+    tools.sae("unpack", packed, unpacked)
+    with h5py.File(unpacked) as f:
+        decoded = f["frames"][...]
+    assert tools.max_abs_err(frames[:16], decoded[:16]) <= 1e-3
+    assert np.all(decoded[16:] == 2.0)

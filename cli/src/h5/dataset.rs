@@ -1,7 +1,9 @@
 //! Values of a dataset in the file's own type: regions through HDF5, chunks past it.
 
 use hdf5::{Dataset, Dataspace};
+use hdf5_sys::h5::{herr_t, hsize_t};
 use hdf5_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dread, H5Dread_chunk1, H5Dwrite, H5Dwrite_chunk};
+use hdf5_sys::h5i::hid_t;
 use hdf5_sys::h5p::H5P_DEFAULT;
 use hdf5_sys::h5s::{H5S_seloper_t, H5Screate_simple, H5Sselect_hyperslab};
 
@@ -37,21 +39,21 @@ impl Region {
     }
 }
 
-/// The chunks that cover a dataset, in row-major order, cut off at its edges.
-pub fn chunk_regions(dims: &[usize], chunk: &[usize]) -> Vec<Region> {
-    let counts: Vec<usize> = dims.iter().zip(chunk).map(|(dim, chunk)| dim.div_ceil(*chunk)).collect();
+/// The chunks that cover a dataset, in row-major order, cut off at its edges. Made one by one: a large file has
+/// millions.
+pub fn chunk_regions(dims: &[usize], chunk: &[usize]) -> impl Iterator<Item = Region> + use<> {
+    let (dims, chunk) = (dims.to_vec(), chunk.to_vec());
+    let counts: Vec<usize> = dims.iter().zip(&chunk).map(|(dim, chunk)| dim.div_ceil(*chunk)).collect();
     let n_chunks: usize = counts.iter().product();
-    (0..n_chunks)
-        .map(|mut index| {
-            let mut start = vec![0; dims.len()];
-            for axis in (0..dims.len()).rev() {
-                start[axis] = index % counts[axis] * chunk[axis];
-                index /= counts[axis];
-            }
-            let dims = (0..dims.len()).map(|axis| chunk[axis].min(dims[axis] - start[axis])).collect();
-            Region { start, dims }
-        })
-        .collect()
+    (0..n_chunks).map(move |mut index| {
+        let mut start = vec![0; dims.len()];
+        for axis in (0..dims.len()).rev() {
+            start[axis] = index % counts[axis] * chunk[axis];
+            index /= counts[axis];
+        }
+        let dims = (0..dims.len()).map(|axis| chunk[axis].min(dims[axis] - start[axis])).collect();
+        Region { start, dims }
+    })
 }
 
 fn select(space: &Dataspace, region: &Region) -> Result<Id, CliError> {
@@ -115,6 +117,11 @@ pub struct StoredChunk {
     pub filter_mask: u32,
 }
 
+unsafe extern "C" {
+    /// Public in HDF5 from 1.10.2 on; the crate of bindings leaves it out.
+    fn H5Dget_chunk_storage_size(dataset: hid_t, offset: *const hsize_t, n_bytes: *mut hsize_t) -> herr_t;
+}
+
 /// Reads the chunk that begins at `start`, without its filters; `None` where the file has none, so that all values
 /// are the fill value.
 ///
@@ -122,21 +129,11 @@ pub struct StoredChunk {
 /// HDF5's own sentence.
 pub fn read_stored_chunk(dataset: &Dataset, start: &[usize]) -> Result<Option<StoredChunk>, CliError> {
     let offset: Vec<u64> = start.iter().map(|&n| n as u64).collect();
-    let (mut filter_mask, mut address, mut n_bytes) = (0u32, 0u64, 0u64);
-    // SAFETY: `offset` has as many entries as the dataset has dimensions; the pointers are to locals of the type
-    // that HDF5 writes.
-    check(call(|| unsafe {
-        H5Dget_chunk_info_by_coord(
-            dataset.id(),
-            offset.as_ptr(),
-            &raw mut filter_mask,
-            &raw mut address,
-            &raw mut n_bytes,
-        )
-    }))?;
-    if n_bytes == 0 || address == u64::MAX {
+    let n_bytes = stored_bytes(dataset, &offset)?;
+    if n_bytes == 0 {
         return Ok(None);
     }
+    let mut filter_mask = 0u32;
     let mut bytes = vec![0u8; n_bytes as usize];
     // SAFETY: `bytes` has room for the size that HDF5 has just reported for this chunk.
     check(call(|| unsafe {
@@ -149,6 +146,33 @@ pub fn read_stored_chunk(dataset: &Dataset, start: &[usize]) -> Result<Option<St
         )
     }))?;
     Ok(Some(StoredChunk { bytes, filter_mask }))
+}
+
+/// Bytes of a chunk in the file; 0 where it has none.
+///
+/// HDF5 1.10 reports an absent chunk as an error here, so that the call which counts absence as an answer has to say
+/// what it was. That one looks at all chunks in turn, and would make reading a dataset quadratic if asked first.
+fn stored_bytes(dataset: &Dataset, offset: &[u64]) -> Result<u64, CliError> {
+    let mut n_bytes = 0u64;
+    // SAFETY: `offset` has as many entries as the dataset has dimensions, which callers take from the dataset; the
+    // other pointer is to a local of the type that HDF5 writes.
+    let status =
+        call(|| unsafe { H5Dget_chunk_storage_size(dataset.id(), offset.as_ptr(), &raw mut n_bytes) });
+    if status >= 0 {
+        return Ok(n_bytes);
+    }
+    let (mut filter_mask, mut address) = (0u32, 0u64);
+    // SAFETY: as above.
+    check(call(|| unsafe {
+        H5Dget_chunk_info_by_coord(
+            dataset.id(),
+            offset.as_ptr(),
+            &raw mut filter_mask,
+            &raw mut address,
+            &raw mut n_bytes,
+        )
+    }))?;
+    Ok(if address == u64::MAX { 0 } else { n_bytes })
 }
 
 /// Writes the bytes of the chunk that begins at `start`, as if all filters had been applied.
