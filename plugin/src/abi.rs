@@ -8,11 +8,12 @@
     reason = "one contract holds for all functions: the rules of the header"
 )]
 
-use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use h5z_sae::cd_values::RequestedParams;
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{
     Bound, ByteOrder, ChunkShape, Effort, ElementClass, ElementType, Error, ErrorKind, Limits, ModelSource,
@@ -34,6 +35,10 @@ pub const H5ZSAE_ABI_VERSION: u32 = 0;
 /// Version of the layout of cd_values: the first of the filter's parameters.
 pub const H5ZSAE_CD_VALUES_VERSION: u32 = 0;
 const _: () = assert!(H5ZSAE_CD_VALUES_VERSION == h5z_sae::cd_values::LAYOUT_VERSION);
+
+/// Most words that h5zsae_cd_values writes.
+pub const H5ZSAE_MAX_CD_VALUES: u32 = 9;
+const _: () = assert!(H5ZSAE_MAX_CD_VALUES as usize == h5z_sae::cd_values::N_REQUESTED_WITH_MASK);
 
 /// Element class: unsigned integer.
 pub const H5ZSAE_CLASS_UNSIGNED: u32 = 0;
@@ -407,6 +412,42 @@ pub unsafe extern "C" fn h5zsae_buffer_free(buffer: *mut c_void) {
     unsafe { libc::free(buffer) };
 }
 
+/// Makes the filter's parameters, the last two arguments of H5Pset_filter. What the filter would refuse of them
+/// without knowing the dataset is refused here.
+///
+/// @param options     what is asked; NULL for lossless. Its has_fill_value must be 0: the filter takes the fill value
+///                    that H5Pset_fill_value sets
+/// @param model_id    the model for the network, as h5zsae_model_id gives it; 0 for the built-in model
+/// @param cd_values   receives the words; must have room for H5ZSAE_MAX_CD_VALUES
+/// @param n_cd_values receives their number: 7, or 9 with a mask value
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn h5zsae_cd_values(
+    options: *const h5zsae_options,
+    model_id: u64,
+    cd_values: *mut c_uint,
+    n_cd_values: *mut usize,
+) -> h5zsae_status {
+    const NAME: &str = "h5zsae_cd_values";
+    call(|| {
+        if n_cd_values.is_null() {
+            return Err(null_argument(NAME, "n_cd_values"));
+        }
+        // SAFETY: not NULL, and a valid place by the header's rules.
+        unsafe { n_cd_values.write(0) };
+        if cd_values.is_null() {
+            return Err(null_argument(NAME, "cd_values"));
+        }
+        // SAFETY: NULL or valid, by the header's rules.
+        let options = unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
+        let words = requested_words(&options, ModelId(model_id))?;
+        // SAFETY: not NULL, with room for H5ZSAE_MAX_CD_VALUES words by the header's rules; a request has no more.
+        unsafe { cd_values.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
+        // SAFETY: not NULL, and a valid place by the header's rules.
+        unsafe { n_cd_values.write(words.len()) };
+        Ok(())
+    })
+}
+
 /// The filter's H5Z_class2_t, for H5Zregister. Belongs to the library and lives for ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn h5zsae_filter_class() -> *const c_void {
@@ -553,6 +594,22 @@ fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
     parsed.fill_value = parse_flagged("has_fill_value", options.has_fill_value, options.fill_value)?;
     parsed.mask_value = parse_flagged("has_mask_value", options.has_mask_value, options.mask_value)?;
     Ok(parsed)
+}
+
+fn requested_words(options: &Options, model: ModelId) -> Result<Vec<u32>, Error> {
+    if options.fill_value.is_some() {
+        return Err(not_among("has_fill_value", 1, "0 (the filter takes the fill value of the dataset)"));
+    }
+    let requested = RequestedParams {
+        bound: options.bound,
+        model,
+        effort: options.effort,
+        unbiased: options.unbiased,
+        mask_value: options.mask_value,
+    };
+    let words = requested.to_words();
+    RequestedParams::parse(&words)?;
+    Ok(words)
 }
 
 fn parse_flagged(name: &str, flag: u32, pattern: u64) -> Result<Option<u64>, Error> {

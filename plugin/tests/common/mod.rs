@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use h5zsae::abi::H5ZSAE_ABI_VERSION;
 use tempfile::TempDir;
 
 /// What a program printed and how it ended.
@@ -31,7 +32,8 @@ impl Outcome {
     }
 }
 
-/// A temporary folder with the plugin in a subfolder of its own: HDF5 opens every library on its plugin path.
+/// A temporary folder with the plugin in a subfolder of its own, as HDF5 opens every library on its plugin path; and
+/// in another the library, as installed for programs that link it.
 pub struct Bench {
     folder: TempDir,
 }
@@ -42,6 +44,11 @@ impl Bench {
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
         std::fs::copy(built_library(), plugins.join("libh5zsae.so")).unwrap();
+        let libraries = folder.path().join("lib");
+        std::fs::create_dir(&libraries).unwrap();
+        for name in ["libh5zsae.so".to_string(), format!("libh5zsae.so.{H5ZSAE_ABI_VERSION}")] {
+            std::os::unix::fs::symlink("../plugins/libh5zsae.so", libraries.join(name)).unwrap();
+        }
         Self { folder }
     }
 
@@ -84,9 +91,9 @@ impl Bench {
     }
 
     fn link_flags(&self) -> Vec<String> {
-        let plugins = self.plugins();
-        let plugins = plugins.to_str().unwrap();
-        vec![format!("-L{plugins}"), "-lh5zsae".to_string(), format!("-Wl,-rpath,{plugins}")]
+        let libraries = self.path("lib");
+        let libraries = libraries.to_str().unwrap();
+        vec![format!("-L{libraries}"), "-lh5zsae".to_string(), format!("-Wl,-rpath,{libraries}")]
     }
 
     /// A command that finds the plugin, and no model of the user who runs the tests.
