@@ -1,7 +1,7 @@
 ! Writes frames to an HDF5 file through the filter and reads them back. HDF5 itself loads the filter, as a plugin; the
 ! program is linked with HDF5 alone and needs no module of the filter.
 !
-! h5fc plugin.f90 -o plugin
+! h5fc -shlib plugin.f90 -o plugin
 ! HDF5_PLUGIN_PATH=/usr/local/lib/hdf5/plugin ./plugin frames.h5
 program plugin
     use, intrinsic :: iso_fortran_env, only: error_unit, int32, real32, real64

@@ -1,7 +1,7 @@
 ! Writes counts to an HDF5 file through the filter and reads them back. The program is linked with the filter and
 ! registers it: it needs no plugin path.
 !
-! h5fc $(pkg-config --variable=fortran_source h5zsae) registered.f90 $(pkg-config --libs h5zsae) -o registered
+! h5fc -shlib $(pkg-config --variable=fortran_source h5zsae) registered.f90 $(pkg-config --libs h5zsae) -o registered
 ! ./registered counts.h5
 program registered
     use, intrinsic :: iso_c_binding, only: c_int

@@ -104,3 +104,19 @@ fn examples_say_what_to_do_without_a_plugin_path() {
         assert!(!bench.path("x.h5").exists());
     }
 }
+
+#[test]
+fn pages_show_the_examples_as_they_are() {
+    for (page, fence, example) in [
+        ("docs/c.md", "```c\n", "examples/c/registered.c"),
+        ("docs/fortran.md", "```fortran\n", "examples/fortran/registered.f90"),
+    ] {
+        let text = std::fs::read_to_string(project(page)).unwrap();
+        let shown = text.split(fence).nth(1).unwrap().split("```").next().unwrap();
+        assert_eq!(
+            shown,
+            std::fs::read_to_string(project(example)).unwrap(),
+            "{page} does not show {example}"
+        );
+    }
+}
