@@ -17,7 +17,7 @@ help:
 	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
 	@echo "make test      install what is missing, run every test"
 	@echo "make build     $(TARGET)/release/libh5zsae.so (filter and C library) and $(TARGET)/release/sae"
-	@echo "make install   copy them to PREFIX ($(PREFIX))"
+	@echo "make install   copy them to PREFIX ($(PREFIX)), below DESTDIR if that is set; make uninstall removes them"
 	@echo "make headers   regenerate include/h5zsae.h"
 	@echo "make setup     only install what is missing"
 	@echo "make bench     the tables in README.md, beside other codecs (half an hour)"
@@ -49,14 +49,12 @@ paper: build
 	scripts/setup.sh --bench
 	$(PYTHON) benches/paper --docs $(PAPER_FLAGS)
 
-install: build
-	install -D -m 755 $(RELEASE)/sae $(DESTDIR)$(PREFIX)/bin/sae
-	install -D -m 755 $(RELEASE)/libh5zsae.so $(DESTDIR)$(PREFIX)/lib/libh5zsae.so
-	install -D -m 644 include/h5zsae.h $(DESTDIR)$(PREFIX)/include/h5zsae.h
-	install -d $(DESTDIR)$(PREFIX)/lib/hdf5/plugin
-	ln -sf ../../libh5zsae.so $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so
-	@echo "HDF5 finds the filter with HDF5_PLUGIN_PATH=$(PREFIX)/lib/hdf5/plugin"
+# Not made anew here: who installs as root need not have Rust.
+$(RELEASE)/sae:
+	$(MAKE) build
+
+install: $(RELEASE)/sae
+	RELEASE="$(RELEASE)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" scripts/install.sh install
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/sae $(DESTDIR)$(PREFIX)/lib/libh5zsae.so
-	rm -f $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so $(DESTDIR)$(PREFIX)/include/h5zsae.h
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" scripts/install.sh uninstall

@@ -43,7 +43,7 @@
 #define H5ZSAE_CD_VALUES_VERSION 0
 
 /**
- * The most words that h5zsae_cd_values gives.
+ * Most words that h5zsae_cd_values writes.
  */
 #define H5ZSAE_MAX_CD_VALUES 9
 
@@ -386,22 +386,24 @@ h5zsae_status h5zsae_decompress(const void *stream,
 h5zsae_status h5zsae_stream_info(const void *stream, size_t stream_bytes, h5zsae_header *info);
 
 /**
- * Writes what is asked as the filter's parameters, for H5Pset_filter.
+ * Frees a buffer that this library gave. NULL is allowed and does nothing.
+ */
+void h5zsae_buffer_free(void *buffer);
+
+/**
+ * Makes the filter's parameters, the last two arguments of H5Pset_filter. What the filter would refuse of them
+ * without knowing the dataset is refused here.
  *
- * @param options   what is asked; NULL for lossless. has_fill_value must be 0: the filter asks the dataset for it
- * @param model_id  the model; 0 is the built-in one. It is looked up when a dataset is created, not here
- * @param cd_values receives the words; room for H5ZSAE_MAX_CD_VALUES
- * @param cd_nelmts receives their number
+ * @param options     what is asked; NULL for lossless. Its has_fill_value must be 0: the filter takes the fill value
+ *                    that H5Pset_fill_value sets
+ * @param model_id    the model for the network, as h5zsae_model_id gives it; 0 for the built-in model
+ * @param cd_values   receives the words; must have room for H5ZSAE_MAX_CD_VALUES
+ * @param n_cd_values receives their number: 7, or 9 with a mask value
  */
 h5zsae_status h5zsae_cd_values(const h5zsae_options *options,
                                uint64_t model_id,
                                unsigned int *cd_values,
-                               size_t *cd_nelmts);
-
-/**
- * Frees a buffer that this library gave. NULL is allowed and does nothing.
- */
-void h5zsae_buffer_free(void *buffer);
+                               size_t *n_cd_values);
 
 /**
  * The filter's H5Z_class2_t, for H5Zregister. Belongs to the library and lives for ever.

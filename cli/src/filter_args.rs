@@ -203,7 +203,8 @@ fn fortran_snippet(words: &[u32], chunk: Option<&[usize]>) -> String {
          integer :: cd_values({count}) = [ &\n    {} ]\n\
          call h5pcreate_f(H5P_DATASET_CREATE_F, dcpl, hdferr)\n\
          call h5pset_chunk_f(dcpl, rank, chunk_dims, hdferr)\n\
-         call h5pset_filter_f(dcpl, {FILTER_ID}, H5Z_FLAG_MANDATORY_F, cd_nelmts, cd_values, hdferr)",
+         ! 0: H5Z_FLAG_MANDATORY, for which HDF5's Fortran interface has no name.\n\
+         call h5pset_filter_f(dcpl, {FILTER_ID}, 0, cd_nelmts, cd_values, hdferr)",
         signed.join(", &\n    ")
     )
 }

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod bound;
 mod check;
 mod chunking;
+mod completions;
 mod compress;
 mod error;
 mod fields;
@@ -14,6 +15,7 @@ mod filter_args;
 mod h5;
 mod info;
 mod interrupt;
+mod man;
 mod method_counts;
 mod models;
 mod output;
@@ -38,8 +40,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Completions(completions::Args),
     FilterArgs(filter_args::Args),
     Info(info::Args),
+    Man(man::Args),
     Repack(repack::Args),
     Synth(synth::Args),
     Train(Box<train::Args>),
@@ -54,8 +58,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     interrupt::watch();
     let result = match cli.verb {
+        Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::FilterArgs(args) => filter_args::run(&args),
         Verb::Info(args) => info::run(&args),
+        Verb::Man(args) => man::run(&args, Cli::command()),
         Verb::Repack(args) => repack::run(&args),
         Verb::Synth(args) => synth::run(&args),
         Verb::Train(args) => train::run(&args),

@@ -36,9 +36,9 @@ pub const H5ZSAE_ABI_VERSION: u32 = 0;
 pub const H5ZSAE_CD_VALUES_VERSION: u32 = 0;
 const _: () = assert!(H5ZSAE_CD_VALUES_VERSION == h5z_sae::cd_values::LAYOUT_VERSION);
 
-/// The most words that h5zsae_cd_values gives.
-pub const H5ZSAE_MAX_CD_VALUES: usize = 9;
-const _: () = assert!(H5ZSAE_MAX_CD_VALUES == h5z_sae::cd_values::N_REQUESTED_WITH_MASK);
+/// Most words that h5zsae_cd_values writes.
+pub const H5ZSAE_MAX_CD_VALUES: u32 = 9;
+const _: () = assert!(H5ZSAE_MAX_CD_VALUES as usize == h5z_sae::cd_values::N_REQUESTED_WITH_MASK);
 
 /// Element class: unsigned integer.
 pub const H5ZSAE_CLASS_UNSIGNED: u32 = 0;
@@ -405,45 +405,47 @@ pub unsafe extern "C" fn h5zsae_stream_info(
     })
 }
 
-/// Writes what is asked as the filter's parameters, for H5Pset_filter.
-///
-/// @param options   what is asked; NULL for lossless. has_fill_value must be 0: the filter asks the dataset for it
-/// @param model_id  the model; 0 is the built-in one. It is looked up when a dataset is created, not here
-/// @param cd_values receives the words; room for H5ZSAE_MAX_CD_VALUES
-/// @param cd_nelmts receives their number
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn h5zsae_cd_values(
-    options: *const h5zsae_options,
-    model_id: u64,
-    cd_values: *mut c_uint,
-    cd_nelmts: *mut usize,
-) -> h5zsae_status {
-    const NAME: &str = "h5zsae_cd_values";
-    call(|| {
-        if cd_values.is_null() {
-            return Err(null_argument(NAME, "cd_values"));
-        }
-        if cd_nelmts.is_null() {
-            return Err(null_argument(NAME, "cd_nelmts"));
-        }
-        // SAFETY: not NULL, and a valid place by the header's rules.
-        unsafe { cd_nelmts.write(0) };
-        // SAFETY: NULL or valid, by the header's rules.
-        let options = unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
-        let words = requested_words(&options, ModelId(model_id))?;
-        // SAFETY: not NULL, room for H5ZSAE_MAX_CD_VALUES words by the header's rules, and there are no more.
-        unsafe { cd_values.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
-        // SAFETY: as above.
-        unsafe { cd_nelmts.write(words.len()) };
-        Ok(())
-    })
-}
-
 /// Frees a buffer that this library gave. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn h5zsae_buffer_free(buffer: *mut c_void) {
     // SAFETY: NULL, or made by malloc in `host_buf` and not freed before, by the header's rules.
     unsafe { libc::free(buffer) };
+}
+
+/// Makes the filter's parameters, the last two arguments of H5Pset_filter. What the filter would refuse of them
+/// without knowing the dataset is refused here.
+///
+/// @param options     what is asked; NULL for lossless. Its has_fill_value must be 0: the filter takes the fill value
+///                    that H5Pset_fill_value sets
+/// @param model_id    the model for the network, as h5zsae_model_id gives it; 0 for the built-in model
+/// @param cd_values   receives the words; must have room for H5ZSAE_MAX_CD_VALUES
+/// @param n_cd_values receives their number: 7, or 9 with a mask value
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn h5zsae_cd_values(
+    options: *const h5zsae_options,
+    model_id: u64,
+    cd_values: *mut c_uint,
+    n_cd_values: *mut usize,
+) -> h5zsae_status {
+    const NAME: &str = "h5zsae_cd_values";
+    call(|| {
+        if n_cd_values.is_null() {
+            return Err(null_argument(NAME, "n_cd_values"));
+        }
+        // SAFETY: not NULL, and a valid place by the header's rules.
+        unsafe { n_cd_values.write(0) };
+        if cd_values.is_null() {
+            return Err(null_argument(NAME, "cd_values"));
+        }
+        // SAFETY: NULL or valid, by the header's rules.
+        let options = unsafe { options.as_ref() }.map_or(Ok(Options::new(Bound::Lossless)), parse_options)?;
+        let words = requested_words(&options, ModelId(model_id))?;
+        // SAFETY: not NULL, with room for H5ZSAE_MAX_CD_VALUES words by the header's rules; a request has no more.
+        unsafe { cd_values.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
+        // SAFETY: not NULL, and a valid place by the header's rules.
+        unsafe { n_cd_values.write(words.len()) };
+        Ok(())
+    })
 }
 
 /// The filter's H5Z_class2_t, for H5Zregister. Belongs to the library and lives for ever.
@@ -594,13 +596,18 @@ fn parse_options(options: &h5zsae_options) -> Result<Options, Error> {
     Ok(parsed)
 }
 
-/// The words of a request, read once more so that whatever the filter would refuse is refused here.
 fn requested_words(options: &Options, model: ModelId) -> Result<Vec<u32>, Error> {
     if options.fill_value.is_some() {
-        return Err(not_among("has_fill_value", 1, "0: the filter asks the dataset for its fill value"));
+        return Err(not_among("has_fill_value", 1, "0 (the filter takes the fill value of the dataset)"));
     }
-    let Options { bound, effort, unbiased, mask_value, .. } = *options;
-    let words = RequestedParams { bound, model, effort, unbiased, mask_value }.to_words();
+    let requested = RequestedParams {
+        bound: options.bound,
+        model,
+        effort: options.effort,
+        unbiased: options.unbiased,
+        mask_value: options.mask_value,
+    };
+    let words = requested.to_words();
     RequestedParams::parse(&words)?;
     Ok(words)
 }

@@ -178,7 +178,8 @@ impl Host {
         let mut host = Self {
             properties: PropertyFns::find(library).map_err(|missing| {
                 format!(
-                    "the HDF5 library in this process does not show its function {}",
+                    "the HDF5 library in this process does not show its function {}: link the program with the \
+                     shared libhdf5 (h5cc and h5fc need -shlib)",
                     missing.to_string_lossy()
                 )
             }),
@@ -263,8 +264,8 @@ pub(crate) unsafe fn register_class(class: *const c_void) -> Result<(), &'static
     let candidates = [Some(Library::PROCESS), *lock(&NAMED_LIBRARY)];
     let functions = candidates.into_iter().flatten().find_map(|library| RegisterFns::find(library).ok());
     let functions = functions.ok_or(
-        "no HDF5 library is visible in this process: link the program with libhdf5, or load the filter through \
-         HDF5_PLUGIN_PATH",
+        "no HDF5 library is visible in this process: link the program with the shared libhdf5 (h5cc and h5fc need \
+         -shlib)",
     )?;
     // SAFETY: the caller's promise is what H5Zregister asks for.
     match unsafe { (functions.register)(class) } {

@@ -8,7 +8,7 @@ const F32: &str = "f32";
 
 /// Runs tests/c/create.c with these arguments after the file's name.
 fn create(bench: &Bench, arguments: &[&str]) -> common::Outcome {
-    let program = bench.compile("create", false);
+    let program = bench.compile("create");
     bench.run(program, &[&["created.h5"], arguments].concat()).expect_success()
 }
 
@@ -31,7 +31,7 @@ fn assert_refused(outcome: &common::Outcome, parts: &[&str]) {
 #[test]
 fn writes_and_reads_within_bounds() {
     let bench = Bench::new();
-    let program = bench.compile("roundtrip", false);
+    let program = bench.compile("roundtrip");
     let outcome = bench.run(program, &["roundtrip.h5"]).expect_success();
     assert!(outcome.stdout.contains("round trip done"));
 }
@@ -123,7 +123,7 @@ fn rejects_model_files_of_other_content() {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("named")).unwrap();
     std::fs::write(bench.path("named/0000000000000007.sae"), b"no model").unwrap();
-    let program = bench.compile("create", false);
+    let program = bench.compile("create");
     let mut command = bench.command(program);
     command.env("H5Z_SAE_MODEL_PATH", bench.path("named"));
     command.args(["created.h5", F32, "none", "0", "0", "0", "0", "0", "7", "0", "0"]);
@@ -153,7 +153,7 @@ fn rejects_types_that_the_codec_has_not() {
 #[test]
 fn rejects_thread_counts_that_are_none() {
     let bench = Bench::new();
-    let program = bench.compile("roundtrip", false);
+    let program = bench.compile("roundtrip");
     let mut command = bench.command(program);
     command.env("H5Z_SAE_NUM_THREADS", "many").arg("roundtrip.h5");
     let outcome = common::output_of(command);
@@ -167,9 +167,9 @@ fn rejects_thread_counts_that_are_none() {
 #[test]
 fn reports_corrupted_chunks_once_at_every_read() {
     let bench = Bench::new();
-    bench.run(bench.compile("roundtrip", false), &["x.h5"]).expect_success();
+    bench.run(bench.compile("roundtrip"), &["x.h5"]).expect_success();
     corrupt_stream(&bench.path("x.h5"), 40);
-    let program = bench.compile("read", false);
+    let program = bench.compile("read");
     for reopen in [&["x.h5", "singles", "3"][..], &["x.h5", "singles", "3", "reopen"]] {
         let outcome = bench.run(&program, reopen).expect_success();
         let records = outcome.our_records();
@@ -187,8 +187,8 @@ fn reports_corrupted_chunks_once_at_every_read() {
 #[test]
 fn keeps_memory_clean_under_valgrind() {
     let bench = Bench::new();
-    let program = bench.compile("roundtrip", false);
-    let read = bench.compile("read", false);
+    let program = bench.compile("roundtrip");
+    let read = bench.compile("read");
     let valgrind = ["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "-q"];
     let roundtrip = [program.to_str().unwrap(), "x.h5"];
     bench.run("valgrind", &[&valgrind[..], &roundtrip].concat()).expect_success();

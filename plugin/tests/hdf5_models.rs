@@ -26,7 +26,7 @@ fn write_model(folder: &Path) -> ModelFile {
 
 /// Runs tests/c/smooth.c with the model's id.
 fn write_smooth(bench: &Bench, id: ModelId, search_path: Option<&Path>) -> Outcome {
-    let mut command = bench.command(bench.compile("smooth", false));
+    let mut command = bench.command(bench.compile("smooth"));
     command.args(["x.h5", &(id.0 as u32).to_string(), &((id.0 >> 32) as u32).to_string()]);
     if let Some(folder) = search_path {
         command.env("H5Z_SAE_MODEL_PATH", folder);
@@ -35,7 +35,7 @@ fn write_smooth(bench: &Bench, id: ModelId, search_path: Option<&Path>) -> Outco
 }
 
 fn read_smooth(bench: &Bench, search_path: Option<&Path>) -> Outcome {
-    let mut command = bench.command(bench.compile("read", false));
+    let mut command = bench.command(bench.compile("read"));
     command.args(["x.h5", "smooth", "1"]);
     if let Some(folder) = search_path {
         command.env("H5Z_SAE_MODEL_PATH", folder);
@@ -106,7 +106,7 @@ fn writes_the_same_bytes_with_several_threads() {
     let bench = Bench::new();
     let model = write_model(&bench.path("plugins"));
     let single = only_stream(&bench, &write_smooth(&bench, model.id, None).expect_success());
-    let mut command = bench.command(bench.compile("smooth", false));
+    let mut command = bench.command(bench.compile("smooth"));
     command.args(["x.h5", &(model.id.0 as u32).to_string(), &((model.id.0 >> 32) as u32).to_string()]);
     command.env("H5Z_SAE_NUM_THREADS", "4");
     assert!(single == only_stream(&bench, &output_of(command).expect_success()), "the streams differ");

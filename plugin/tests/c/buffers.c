@@ -144,6 +144,47 @@ static void rejects_nonsense(void)
     CHECK(h5zsae_register_filter() == H5ZSAE_UNSUPPORTED && last_error_has("no HDF5 library"));
 }
 
+/* The words are those of docs/cd-values.md. */
+static void makes_cd_values(void)
+{
+    unsigned words[H5ZSAE_MAX_CD_VALUES + 1] = {0};
+    size_t n_words = 99;
+    h5zsae_options options = absolute(0.001);
+    words[7] = 77;
+    CHECK(h5zsae_cd_values(&options, UINT64_C(0x0123456789abcdef), words, &n_words) == H5ZSAE_OK && n_words == 7);
+    CHECK(words[0] == H5ZSAE_CD_VALUES_VERSION && words[1] == H5ZSAE_BOUND_ABSOLUTE);
+    CHECK(words[2] == 3539053052u && words[3] == 1062232653u);
+    CHECK(words[4] == 0x89abcdefu && words[5] == 0x01234567u && words[6] == 0 && words[7] == 77);
+    options.has_mask_value = 1;
+    options.mask_value = UINT64_C(0x0000000100000002);
+    options.effort = H5ZSAE_EFFORT_BEST;
+    options.unbiased = 1;
+    words[9] = 99;
+    CHECK(h5zsae_cd_values(&options, 0, words, &n_words) == H5ZSAE_OK && n_words == H5ZSAE_MAX_CD_VALUES);
+    CHECK(words[4] == 0 && words[5] == 0 && words[6] == 6 && words[7] == 2 && words[8] == 1 && words[9] == 99);
+    CHECK(h5zsae_cd_values(NULL, 0, words, &n_words) == H5ZSAE_OK && n_words == 7);
+    CHECK(words[1] == H5ZSAE_BOUND_LOSSLESS && words[2] == 0 && words[3] == 0);
+}
+
+static void rejects_options_that_are_no_cd_values(void)
+{
+    unsigned words[H5ZSAE_MAX_CD_VALUES];
+    size_t n_words = 99;
+    h5zsae_options options = absolute(0.001);
+    CHECK(h5zsae_cd_values(&options, 0, NULL, &n_words) == H5ZSAE_INVALID_ARGUMENT && n_words == 0);
+    CHECK(last_error_has("h5zsae_cd_values: cd_values is NULL"));
+    CHECK(h5zsae_cd_values(&options, 0, words, NULL) == H5ZSAE_INVALID_ARGUMENT);
+    CHECK(last_error_has("n_cd_values is NULL"));
+    options.has_fill_value = 1;
+    CHECK(h5zsae_cd_values(&options, 0, words, &n_words) == H5ZSAE_INVALID_ARGUMENT);
+    CHECK(last_error_has("has_fill_value is 1: allowed are 0 (the filter takes the fill value of the dataset)"));
+    options = absolute(0.0);
+    options.bound_kind = H5ZSAE_BOUND_NONE;
+    options.unbiased = 1;
+    CHECK(h5zsae_cd_values(&options, 0, words, &n_words) == H5ZSAE_INVALID_ARGUMENT && n_words == 0);
+    CHECK(last_error_has("bit 2 (unbiased)"));
+}
+
 static void limits_decoding(void)
 {
     float values[N] = {0};
@@ -233,6 +274,8 @@ int main(void)
     round_trip(1.0f);
     rejects_null();
     rejects_nonsense();
+    makes_cd_values();
+    rejects_options_that_are_no_cd_values();
     limits_decoding();
     writes_cd_values();
     holds_compress_bound();

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use h5zsae::abi::H5ZSAE_ABI_VERSION;
 use tempfile::TempDir;
 
 /// What a program printed and how it ended.
@@ -31,7 +32,8 @@ impl Outcome {
     }
 }
 
-/// A temporary folder with the plugin in a subfolder of its own: HDF5 opens every library on its plugin path.
+/// A temporary folder with the plugin in a subfolder of its own, as HDF5 opens every library on its plugin path; and
+/// in another the library, as installed for programs that link it.
 pub struct Bench {
     folder: TempDir,
 }
@@ -42,6 +44,11 @@ impl Bench {
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
         std::fs::copy(built_library(), plugins.join("libh5zsae.so")).unwrap();
+        let libraries = folder.path().join("lib");
+        std::fs::create_dir(&libraries).unwrap();
+        for name in ["libh5zsae.so".to_string(), format!("libh5zsae.so.{H5ZSAE_ABI_VERSION}")] {
+            std::os::unix::fs::symlink("../plugins/libh5zsae.so", libraries.join(name)).unwrap();
+        }
         Self { folder }
     }
 
@@ -53,40 +60,45 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Compiles `tests/c/<name>.c` against HDF5, and the library of this project where `links_library`.
-    pub fn compile(&self, name: &str, links_library: bool) -> PathBuf {
-        let mut flags = pkg_config_hdf5();
-        if links_library {
-            flags.extend(self.link_flags());
-        }
-        self.compile_with("gcc", &["-std=c11"], name, &flags)
+    /// Compiles `tests/c/<name>.c` against HDF5.
+    pub fn compile(&self, name: &str) -> PathBuf {
+        self.compile_sources("gcc", &["-std=c11"], &[&test_program(name)], &pkg_config_hdf5())
     }
 
-    /// Compiles `tests/c/<name>.c` without HDF5.
+    /// Compiles `tests/c/<name>.c` against the library of this project, without HDF5.
     pub fn compile_plain(&self, compiler: &str, options: &[&str], name: &str) -> PathBuf {
         let mut flags = self.link_flags();
         flags.push("-lpthread".to_string());
-        self.compile_with(compiler, options, name, &flags)
+        self.compile_sources(compiler, options, &[&test_program(name)], &flags)
     }
 
-    fn compile_with(&self, compiler: &str, options: &[&str], name: &str, flags: &[String]) -> PathBuf {
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
+    /// Compiles a program, all warnings being errors. It is named by the last source.
+    pub fn compile_sources(
+        &self,
+        compiler: &str,
+        options: &[&str],
+        sources: &[&Path],
+        flags: &[String],
+    ) -> PathBuf {
+        let name = sources.last().unwrap().file_stem().unwrap().to_str().unwrap();
         let program = self.path(&format!("{name}-{compiler}"));
         if program.exists() {
             return program;
         }
         let mut command = Command::new(compiler);
-        command.args(options).args(["-Wall", "-Wextra", "-Werror", "-g", "-I"]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../include"));
-        command.arg(tests.join(format!("{name}.c"))).args(flags).arg("-lm").arg("-o").arg(&program);
+        // Module files of Fortran are written to the working folder.
+        command.current_dir(self.folder.path());
+        command.args(options).args(["-Wall", "-Wextra", "-Werror", "-g", "-I"]).arg(project("include"));
+        command.args(sources).args(flags).arg("-lm").arg("-o").arg(&program);
         output_of(command).expect_success();
         program
     }
 
-    fn link_flags(&self) -> Vec<String> {
-        let plugins = self.plugins();
-        let plugins = plugins.to_str().unwrap();
-        vec![format!("-L{plugins}"), "-lh5zsae".to_string(), format!("-Wl,-rpath,{plugins}")]
+    /// Links the library of this project.
+    pub fn link_flags(&self) -> Vec<String> {
+        let libraries = self.path("lib");
+        let libraries = libraries.to_str().unwrap();
+        vec![format!("-L{libraries}"), "-lh5zsae".to_string(), format!("-Wl,-rpath,{libraries}")]
     }
 
     /// A command that finds the plugin, and no model of the user who runs the tests.
@@ -97,6 +109,14 @@ impl Bench {
             .env_remove("H5Z_SAE_MODEL_PATH")
             .env_remove("H5Z_SAE_NUM_THREADS")
             .current_dir(self.folder.path());
+        command
+    }
+
+    /// A command that runs a program under valgrind: an error of memory or a leak is its failure.
+    pub fn valgrind(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.command("valgrind");
+        command.args(["-q", "--error-exitcode=9", "--leak-check=full"]);
+        command.arg("--errors-for-leak-kinds=definite,indirect,possible").arg(program);
         command
     }
 
@@ -131,7 +151,17 @@ pub fn built_library() -> PathBuf {
     found.next().unwrap_or_else(|| panic!("no libh5zsae.so beside {}", test.display()))
 }
 
-fn pkg_config_hdf5() -> Vec<String> {
+/// A path in this repository.
+pub fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn test_program(name: &str) -> PathBuf {
+    project(&format!("plugin/tests/c/{name}.c"))
+}
+
+/// Compiles and links against Debian's HDF5.
+pub fn pkg_config_hdf5() -> Vec<String> {
     let mut command = Command::new("pkg-config");
     command.args(["--cflags", "--libs", "hdf5-serial"]);
     output_of(command).expect_success().stdout.split_whitespace().map(str::to_string).collect()
