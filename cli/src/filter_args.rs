@@ -119,13 +119,24 @@ impl Format {
             Self::H5py => h5py_snippet(words, chunk),
             Self::C => c_snippet(words, chunk),
             Self::Fortran => fortran_snippet(words, chunk),
-            Self::Nccopy => format!("nccopy -F \"*,{FILTER_ID},{}\" in.nc out.nc", joined(words, ",")),
+            Self::Nccopy => nccopy_command(words, suited),
         }
     }
 }
 
 fn joined<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
+}
+
+/// Names one variable, not all by `*`: that would hold coordinates to the bound of the data, and stops at strings.
+fn nccopy_command(words: &[u32], suited: Option<&Suited>) -> String {
+    let filter = format!("{FILTER_ID},{}", joined(words, ","));
+    let Some(Suited { path, chunking, .. }) = suited else {
+        return format!("nccopy -F \"frames,{filter}\" in.nc out.nc");
+    };
+    // nccopy knows /entry/data as entry/data.
+    let variable = path.trim_start_matches('/');
+    format!("nccopy -c {variable}:{} -F \"{variable},{filter}\" in.nc out.nc", joined(&chunking.dims, ","))
 }
 
 fn h5repack_options(words: &[u32], suited: Option<&Suited>) -> String {

@@ -94,6 +94,7 @@ fn a_dataset_gets_chunks_that_suit_it_and_a_line_that_says_why() {
     assert!(of_format("h5py").stdout.contains("chunks=(8, 300, 200,)"));
     assert!(of_format("c").stdout.contains("chunk_dims[rank] = {8, 300, 200}"));
     assert!(of_format("fortran").stdout.contains("chunk_dims(3) = [ 200, 300, 8 ]"));
+    assert!(of_format("nccopy").stdout.contains("nccopy -c entry/data:8,300,200 -F \"entry/data,34222,0,3,"));
 }
 
 #[test]
