@@ -77,6 +77,32 @@ def test_clients_without_the_model_print_what_the_page_says(packed, trained, hea
         assert ("H5Z_SAE_MODEL_PATH" in text) == (shown == SHOWS_ALL), f"{client}: {text}"
 
 
+CREATE = """
+#include <hdf5.h>
+#include <stdio.h>
+
+int main(void)
+{
+    const hsize_t dims[2] = {64, 64};
+    hid_t file = H5Fcreate("created.h5", H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(2, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(list, 2, dims);
+    H5Pset_filter(list, 34222, H5Z_FLAG_MANDATORY, 0, NULL);
+    hid_t dataset = H5Dcreate2(file, "x", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    puts(dataset < 0 ? "refused" : "created");
+    return H5Fclose(file) < 0;
+}
+"""
+
+
+@pytest.mark.parametrize("linking, outcome", [([], "refused"), (["-shlib"], "created")])
+def test_programs_with_hdf5_linked_in_cannot_create(tmp_path, linking, outcome):
+    """Debian's h5cc links it statically by default, and the page says so."""
+    (tmp_path / "create.c").write_text(CREATE)
+    tools.run("h5cc", *linking, "create.c", "-o", "create", cwd=tmp_path)
+    assert tools.run("./create", cwd=tmp_path).stdout == f"{outcome}\n"
+
+
 def test_every_part_of_the_page_is_typed():
     """A heading that was added to the page and not to the lists above would be an example that nobody tries."""
     text = (tools.ROOT / "docs" / PAGE).read_text()

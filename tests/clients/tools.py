@@ -14,6 +14,8 @@ FILTER_ID = 34222
 
 # Places of the words in cd_values (docs/format.md).
 WORD_VERSION, WORD_BOUND_KIND, WORD_MODEL_LOW, WORD_MODEL_HIGH, WORD_OPTIONS = 0, 1, 4, 5, 6
+# And in those that a file stores.
+WORD_MARKS, WORD_FILL = 11, 12
 
 # Generous: one core of a busy machine. A hang is a failure, not a wait.
 TIMEOUT_S = 300
