@@ -50,7 +50,7 @@ class Page:
                     self.steps += steps(start, lines)
             elif named:
                 self.files[named[1]] = "\n".join(lines) + "\n"
-        assert self.steps, f"docs/{name} has no examples below {heading or 'any heading'}: is their form still the same?"
+        assert self.steps, f"docs/{name} has no dialogue below {heading or 'any heading'}: is their form the same?"
 
     def run(self, folder, **environment):
         """Types every command in `folder`, compares what is printed, and returns it: command → text."""

@@ -29,10 +29,9 @@ def source(frames, tmp_path):
     return path
 
 
-def nccopy(source, target, variable, *flags, chunk="24,64,64", check=True):
-    words = ",".join(map(str, tools.filter_values(*flags)))
-    return tools.run("nccopy", "-c", f"intensity:{chunk}", "-F", f"{variable},{tools.FILTER_ID},{words}", source, target,
-                     check=check)
+def nccopy(source, target, variable, *flags, check=True):
+    words = ",".join(map(str, [tools.FILTER_ID, *tools.filter_values(*flags)]))
+    return tools.run("nccopy", "-c", "intensity:24,64,64", "-F", f"{variable},{words}", source, target, check=check)
 
 
 def raw(path, variable="intensity"):
