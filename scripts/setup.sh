@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the demo and the tests need and this machine lacks: Debian's HDF5 and its tools, compilers, and a
-# Python environment. What is there already is left alone. `--bench` adds what the benchmarks need.
+# Installs what the demo and the tests need and this machine lacks: Debian's HDF5, its tools and clients, compilers, and
+# a Python environment. What is there already is left alone. `--bench` adds what the benchmarks need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}

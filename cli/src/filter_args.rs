@@ -22,7 +22,7 @@ use crate::output::print;
 ///
 /// The h5repack form stands after -f, or after -f DATASET: ; the other forms are complete snippets to copy. With
 /// FILE:/DATASET, chunks that suit that dataset are part of them (for h5repack all that stands before the names of the
-/// files), and a line on stderr says why these.
+/// files), and a line on stderr says why these; nccopy, which loses fill values, gets the dataset's as mask value.
 #[derive(clap::Args)]
 pub struct Args {
     /// Dataset that the parameters are for, such as frames.h5:/entry/data; its element type counts, not --type

@@ -1,4 +1,5 @@
-"""Clients of the built plugin: h5py's wheel with its own HDF5 2.0, and Debian's tools with HDF5 1.10.8.
+"""Clients of the built plugin: the wheels of h5py and netCDF4 with HDF5 2.0 and 2.2 of their own, and Debian's tools,
+netCDF, Octave and R with HDF5 1.10.8.
 
 The plugin and the CLI are those of `make build`, or of the folder in H5ZSAE_PLUGIN_DIR. HDF5_PLUGIN_PATH must stand
 before h5py is imported, so it is set here, at import.
