@@ -1,8 +1,8 @@
 """Runs the examples of a page in docs/ as its reader would.
 
 A fenced block whose first line names a file, such as `/* write.c: … */`, is that file. A block of `console` is a
-dialogue: lines that begin with `$ ` are typed (a backslash continues them), the others are what must be printed, on
-both streams, no more and no less. In those, a line of `…` stands for any lines, and `…` in a line for any text.
+dialogue: lines that begin with `$ ` are typed, the others are what must be printed, on both streams, no more and no
+less. In those, a line of `…` stands for any lines, and `…` in a line for any text.
 """
 import dataclasses
 import os
@@ -12,7 +12,7 @@ import sys
 
 import tools
 
-FILE_NAME = re.compile(r"\W*([A-Za-z]\w*\.(?:c|f90|m|R|py|cdl|h5))\b")
+FILE_NAME = re.compile(r"\W*([A-Za-z]\w*\.(?:c|f90|m|R|py))\b")
 PROMPT = "$ "
 
 
@@ -26,7 +26,8 @@ class Step:
 
     def matches(self, printed):
         pattern = "".join(map(line_pattern, self.expected))
-        return re.fullmatch(pattern, printed if printed.endswith("\n") or not printed else printed + "\n") is not None
+        ended = printed if printed.endswith("\n") or not printed else printed + "\n"
+        return re.fullmatch(pattern, ended) is not None
 
 
 def line_pattern(line):
@@ -53,10 +54,10 @@ class Page:
         assert self.steps, f"docs/{name} has no dialogue below {heading or 'any heading'}: is their form the same?"
 
     def run(self, folder, **environment):
-        """Types every command in `folder`, compares what is printed, and returns it: command → text."""
+        """Types every command in `folder`, compares what is printed, and returns pairs of the two."""
         for name, text in self.files.items():
             (pathlib.Path(folder) / name).write_text(text)
-        return {step.command: self.type(step, folder, environment) for step in self.steps}
+        return [(step.command, self.type(step, folder, environment)) for step in self.steps]
 
     def type(self, step, folder, environment):
         # `sae` and this Python, as if they were installed. No model of the user who runs the tests is found.
@@ -87,14 +88,9 @@ def fenced_blocks(text):
 
 def steps(start, lines):
     found = []
-    continued = False
     for number, line in enumerate(lines, start):
-        if continued:
-            found[-1].command += "\n" + line
-            continued = line.endswith("\\")
-        elif line.startswith(PROMPT):
+        if line.startswith(PROMPT):
             found.append(Step(number, line.removeprefix(PROMPT), []))
-            continued = line.endswith("\\")
         else:
             found[-1].expected.append(line)
     return found

@@ -55,7 +55,7 @@ def packed(trained, tmp_path):
 
 def printed_by(client, printed):
     """What the commands of this client printed together; there is at least one."""
-    texts = [text for command, text in printed.items() if client in command]
+    texts = [text for command, text in printed if client in command]
     assert texts, f"no command of {client} below this heading"
     return "".join(texts)
 
