@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the demo and the tests need and this machine lacks: Debian's HDF5 and its tools, compilers, and a
-# Python environment. What is there already is left alone. `--bench` adds what the benchmarks need.
+# Installs what the demo and the tests need and this machine lacks: Debian's HDF5, its tools and clients, compilers, and
+# a Python environment. What is there already is left alone. `--bench` adds what the benchmarks need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
@@ -12,6 +12,10 @@ probes=(
     "command -v h5repack && command -v h5dump && command -v h5diff|hdf5-tools"
     "pkg-config --exists hdf5 || command -v h5cc|libhdf5-dev"
     "command -v gfortran|gfortran"
+    "command -v nccopy && command -v ncdump|netcdf-bin"
+    "pkg-config --exists netcdf|libnetcdf-dev"
+    "command -v octave-cli|octave"
+    "Rscript -e 'library(hdf5r)'|r-cran-hdf5r"
     "command -v valgrind|valgrind"
     "command -v cmake|cmake"
     "command -v man|man-db"

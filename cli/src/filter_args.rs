@@ -11,6 +11,7 @@ use h5z_sae::sae::ModelId;
 use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, parse_element, requested};
 use crate::chunking::{self, Chunking};
 use crate::error::{At, CliError};
+use crate::h5::create::user_fill;
 use crate::h5::dataset::{self, dims_with_values};
 use crate::h5::element::element_type;
 use crate::h5::file::{open, split_place};
@@ -21,7 +22,7 @@ use crate::output::print;
 ///
 /// The h5repack form stands after -f, or after -f DATASET: ; the other forms are complete snippets to copy. With
 /// FILE:/DATASET, chunks that suit that dataset are part of them (for h5repack all that stands before the names of the
-/// files), and a line on stderr says why these.
+/// files), and a line on stderr says why these; nccopy, which loses fill values, gets the dataset's as mask value.
 #[derive(clap::Args)]
 pub struct Args {
     /// Dataset that the parameters are for, such as frames.h5:/entry/data; its element type counts, not --type
@@ -63,7 +64,8 @@ enum Format {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let suited = args.dataset.as_deref().map(Suited::to).transpose()?;
     let element = suited.as_ref().map_or(args.element, |suited| suited.element);
-    let mask_value = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
+    let given = args.mask_value.as_deref().map(|text| bit_pattern(text, element)).transpose()?;
+    let mask_value = given.or_else(|| args.format.fill_to_mask(suited.as_ref()?));
     let model = match &args.model {
         Some(path) => models::load(path)?.id(),
         None => ModelId(0),
@@ -84,6 +86,8 @@ struct Suited {
     /// As it is chunked now.
     present: Option<Vec<usize>>,
     chunking: Chunking,
+    /// Bit pattern of a fill value that somebody chose.
+    fill: Option<u64>,
 }
 
 impl Suited {
@@ -94,7 +98,8 @@ impl Suited {
         let element = element_type(&dataset.dtype()?).at(place)?;
         let dims = dims_with_values(&dataset).at(place)?;
         let chunking = chunking::choose(&dims, element.size_bytes());
-        Ok(Self { path: format!("/{path}"), element, dims, present: dataset.chunk(), chunking })
+        let fill = user_fill(&dataset, element).at(place)?;
+        Ok(Self { path: format!("/{path}"), element, dims, present: dataset.chunk(), chunking, fill })
     }
 
     /// One line: the chunks, why these, and what the present ones would cost where h5repack keeps them.
@@ -111,6 +116,12 @@ impl Suited {
 }
 
 impl Format {
+    /// The fill value where the tool does not tell the filter of it: nccopy creates variables without one, and
+    /// keeps `_FillValue` as an attribute alone. As a mask value it still comes back exactly and out of ranges.
+    fn fill_to_mask(self, suited: &Suited) -> Option<u64> {
+        suited.fill.filter(|_| matches!(self, Self::Nccopy))
+    }
+
     fn render(self, words: &[u32], suited: Option<&Suited>) -> String {
         let chunk = suited.map(|suited| suited.chunking.dims.as_slice());
         match self {
@@ -119,13 +130,24 @@ impl Format {
             Self::H5py => h5py_snippet(words, chunk),
             Self::C => c_snippet(words, chunk),
             Self::Fortran => fortran_snippet(words, chunk),
-            Self::Nccopy => format!("nccopy -F \"*,{FILTER_ID},{}\" in.nc out.nc", joined(words, ",")),
+            Self::Nccopy => nccopy_command(words, suited),
         }
     }
 }
 
 fn joined<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
+}
+
+/// Names one variable, not all by `*`: that would hold coordinates to the bound of the data, and stops at strings.
+fn nccopy_command(words: &[u32], suited: Option<&Suited>) -> String {
+    let filter = format!("{FILTER_ID},{}", joined(words, ","));
+    let Some(Suited { path, chunking, .. }) = suited else {
+        return format!("nccopy -F \"frames,{filter}\" in.nc out.nc");
+    };
+    // nccopy knows /entry/data as entry/data.
+    let variable = path.trim_start_matches('/');
+    format!("nccopy -c {variable}:{} -F \"{variable},{filter}\" in.nc out.nc", joined(&chunking.dims, ","))
 }
 
 fn h5repack_options(words: &[u32], suited: Option<&Suited>) -> String {

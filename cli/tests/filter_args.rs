@@ -94,6 +94,7 @@ fn a_dataset_gets_chunks_that_suit_it_and_a_line_that_says_why() {
     assert!(of_format("h5py").stdout.contains("chunks=(8, 300, 200,)"));
     assert!(of_format("c").stdout.contains("chunk_dims[rank] = {8, 300, 200}"));
     assert!(of_format("fortran").stdout.contains("chunk_dims(3) = [ 200, 300, 8 ]"));
+    assert!(of_format("nccopy").stdout.contains("nccopy -c entry/data:8,300,200 -F \"entry/data,34222,0,3,"));
 }
 
 #[test]
@@ -104,6 +105,23 @@ fn a_mask_value_is_one_of_the_dataset_s_type() {
     let json = folder.sae(&[&args[..], &["65535"]].concat()).expect(0).json();
     assert_eq!(json["values"][7], 65535);
     folder.sae(&[&args[..], &["65536"]].concat()).expect(2).says(&["65536", "<u2"]);
+}
+
+/// nccopy does not hand the fill value on: without this, a relative bound would be one of the fill value.
+#[test]
+fn nccopy_gets_the_fill_value_as_mask_value() {
+    let folder = Folder::new();
+    folder.write("in.h5", |file| {
+        let filled = file.new_dataset::<f32>().shape((9, 30, 20)).fill_value(-1f32);
+        filled.create("data").unwrap();
+    });
+    let nccopy = ["filter-args", "--lossless", "in.h5:/data", "--format", "nccopy"];
+    let words = |args: &[&str]| folder.sae(args).expect(0).stdout;
+    let minus_one = (-1f32).to_bits();
+    assert!(words(&nccopy).contains(&format!("34222,0,0,0,0,0,0,0,{minus_one},0\"")));
+    let two = (2f32).to_bits();
+    assert!(words(&[&nccopy[..], &["--mask-value", "2"]].concat()).contains(&format!(",0,{two},0\"")));
+    assert!(words(&["filter-args", "--lossless", "in.h5:/data"]).contains("UD=34222,0,7,0,0,0,0,0,0,0 "));
 }
 
 #[test]

@@ -184,6 +184,15 @@ fn reports_corrupted_chunks_once_at_every_read() {
     }
 }
 
+/// 3×2×3 chunks of 2×16×16 cover 5×30×34 values.
+#[test]
+fn reads_streams_that_were_moved_chunk_by_chunk() {
+    let bench = Bench::new();
+    bench.run(bench.compile("roundtrip", false), &["x.h5"]).expect_success();
+    let moved = bench.run(bench.compile("copy_chunks", false), &["x.h5"]).expect_success();
+    assert_eq!(moved.stdout, "18 chunks moved\n");
+}
+
 #[test]
 fn keeps_memory_clean_under_valgrind() {
     let bench = Bench::new();

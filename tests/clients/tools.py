@@ -14,6 +14,8 @@ FILTER_ID = 34222
 
 # Places of the words in cd_values (docs/format.md).
 WORD_VERSION, WORD_BOUND_KIND, WORD_MODEL_LOW, WORD_MODEL_HIGH, WORD_OPTIONS = 0, 1, 4, 5, 6
+# And in those that a file stores.
+WORD_MARKS, WORD_FILL = 11, 12
 
 # Generous: one core of a busy machine. A hang is a failure, not a wait.
 TIMEOUT_S = 300
@@ -28,11 +30,12 @@ class Finished:
         self.text = done.stdout + done.stderr
 
 
-def run(*command, check=True, **environment):
-    """Runs a program with the plugin on its path; with `check`, its failure is ours."""
+def run(*command, check=True, cwd=None, **environment):
+    """Runs a program with the plugin on its path; with `check`, its failure is ours. A variable of None is unset."""
+    variables = {**os.environ, "HDF5_PLUGIN_PATH": str(PLUGIN_DIR), **environment}
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
-        stdin=subprocess.DEVNULL, env={**os.environ, "HDF5_PLUGIN_PATH": str(PLUGIN_DIR), **environment},
+        stdin=subprocess.DEVNULL, cwd=cwd, env={name: value for name, value in variables.items() if value is not None},
     )
     finished = Finished(done)
     assert not check or done.returncode == 0, f"{command} exits {done.returncode}:\n{finished.text}"

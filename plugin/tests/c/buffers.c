@@ -222,36 +222,6 @@ static void holds_compress_bound(void)
     h5zsae_buffer_free(stream);
 }
 
-static void writes_cd_values(void)
-{
-    h5zsae_options options = absolute(0.001);
-    unsigned words[H5ZSAE_MAX_CD_VALUES];
-    size_t n = 7;
-    CHECK(h5zsae_cd_values(&options, 0, words, &n) == H5ZSAE_OK && n == 7);
-    CHECK(words[0] == H5ZSAE_CD_VALUES_VERSION && words[1] == H5ZSAE_BOUND_ABSOLUTE);
-    CHECK(words[2] == 3539053052u && words[3] == 1062232653u && words[4] == 0 && words[5] == 0 && words[6] == 0);
-    options.effort = H5ZSAE_EFFORT_BEST;
-    options.unbiased = 1;
-    options.has_mask_value = 1;
-    options.mask_value = 0xbf800000u;
-    CHECK(h5zsae_cd_values(&options, 0x0123456789abcdefu, words, &n) == H5ZSAE_OK && n == 9);
-    CHECK(words[4] == 0x89abcdefu && words[5] == 0x01234567u && words[6] == 6);
-    CHECK(words[7] == 0xbf800000u && words[8] == 0);
-    CHECK(h5zsae_cd_values(NULL, 0, words, &n) == H5ZSAE_OK && n == 7 && words[1] == H5ZSAE_BOUND_LOSSLESS);
-    options.has_fill_value = 1;
-    CHECK(h5zsae_cd_values(&options, 0, words, &n) == H5ZSAE_INVALID_ARGUMENT && n == 0);
-    CHECK(last_error_has("has_fill_value is 1"));
-    options = absolute(0.0);
-    options.bound_kind = H5ZSAE_BOUND_NONE;
-    options.unbiased = 1;
-    CHECK(h5zsae_cd_values(&options, 0, words, &n) == H5ZSAE_INVALID_ARGUMENT && last_error_has("unbiased"));
-    options = absolute(-1.0);
-    CHECK(h5zsae_cd_values(&options, 0, words, &n) == H5ZSAE_INVALID_ARGUMENT);
-    CHECK(last_error_has("absolute bound of -1"));
-    CHECK(h5zsae_cd_values(NULL, 0, NULL, &n) == H5ZSAE_INVALID_ARGUMENT && last_error_has("cd_values is NULL"));
-    CHECK(h5zsae_cd_values(NULL, 0, words, NULL) == H5ZSAE_INVALID_ARGUMENT && last_error_has("cd_nelmts is NULL"));
-}
-
 static void *work(void *argument)
 {
     const char *mine = (const char *)argument;
@@ -277,7 +247,6 @@ int main(void)
     makes_cd_values();
     rejects_options_that_are_no_cd_values();
     limits_decoding();
-    writes_cd_values();
     holds_compress_bound();
     for (int i = 0; i < 2; i++)
         CHECK(pthread_create(&threads[i], NULL, work, names[i]) == 0);
