@@ -8,6 +8,8 @@ mod bound;
 mod check;
 mod chunking;
 mod compress;
+mod embed;
+mod embedding;
 mod error;
 mod fields;
 mod filter_args;
@@ -37,6 +39,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Embed(embed::EmbedArgs),
+    Extract(embed::ExtractArgs),
     FilterArgs(filter_args::Args),
     Info(info::Args),
     Repack(repack::Args),
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     interrupt::watch();
     let result = match cli.verb {
+        Verb::Embed(args) => embed::embed(&args),
+        Verb::Extract(args) => embed::extract(&args),
         Verb::FilterArgs(args) => filter_args::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Repack(args) => repack::run(&args),

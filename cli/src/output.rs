@@ -40,26 +40,23 @@ impl PendingFile {
         &self.part
     }
 
-    /// Writes the whole file, and gives it its name once it is on the disk: a crash leaves the old file or the new
-    /// one.
+    /// Writes the whole file, and gives it its name as [`Self::finish`] does.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(self, bytes: &[u8]) -> Result<(), CliError> {
-        let written = std::fs::File::create(&self.part).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        written.at(self.destination.display())?;
+        std::fs::write(&self.part, bytes).at(self.destination.display())?;
         self.finish()
     }
 
-    /// Gives the complete file its name, replacing one that was there.
+    /// Gives the complete file its name once it is on the disk, replacing one that was there: a crash leaves the old
+    /// file or the new one.
     ///
     /// # Errors
-    /// If it cannot be renamed.
+    /// If it cannot be written to the disk or renamed.
     pub fn finish(self) -> Result<(), CliError> {
-        std::fs::rename(&self.part, &self.destination).at(self.destination.display())
+        let synced = std::fs::File::open(&self.part).and_then(|file| file.sync_all());
+        synced.and_then(|()| std::fs::rename(&self.part, &self.destination)).at(self.destination.display())
     }
 }
 
