@@ -3,7 +3,9 @@
 The plugin and the CLI are those of `make build`, or of the folder in H5ZSAE_PLUGIN_DIR. HDF5_PLUGIN_PATH must stand
 before h5py is imported, so it is set here, at import.
 """
+import hashlib
 import os
+import shutil
 import sys
 
 # Before numpy: the products here are small, and two threads that wait for each other are ten times slower than one.
@@ -50,6 +52,31 @@ def frames(tmp_path_factory):
 def counts(frames):
     """Poisson counts with the frames as their means, 1000 at the brightest pixel; u32."""
     return np.random.default_rng(11).poisson(frames * 1000.0).astype(np.uint32)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A small model, trained for seconds, and a folder in which the plugin finds it by its id."""
+    folder = tmp_path_factory.mktemp("model")
+    data, model = folder / "train.h5", folder / "spheres.sae"
+    tools.sae("synth", data, "--frames", "600", "--families", "sphere", "--seed", "21")
+    tools.sae(
+        "train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--components", "32",
+        "--hidden", "64", "--latent", "128", "--active", "8", "--batch", "50", "--epochs", "25", "--seed", "1",
+    )
+    model_id = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+    searched = folder / "searched"
+    searched.mkdir()
+    shutil.copy(model, searched / f"{model_id}.sae")
+    return model, model_id, searched
+
+
+@pytest.fixture(scope="session")
+def spheres(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("spheres") / "test.h5"
+    tools.sae("synth", path, "--frames", "64", "--families", "sphere", "--seed", "22")
+    with h5py.File(path) as f:
+        return path, f["frames"][...]
 
 
 @pytest.fixture

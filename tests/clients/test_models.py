@@ -1,11 +1,7 @@
 """Files whose frames are coded by a trained network: they need the model to be read, and say so without it."""
-import hashlib
 import json
-import shutil
 
-import h5py
 import numpy as np
-import pytest
 
 import tools
 
@@ -13,31 +9,6 @@ READ = """
 with h5py.File(sys.argv[1]) as f:
     np.save(sys.argv[2], f["frames"][...])
 """
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A small model, trained for seconds, and a folder in which the plugin finds it by its id."""
-    folder = tmp_path_factory.mktemp("model")
-    data, model = folder / "train.h5", folder / "spheres.sae"
-    tools.sae("synth", data, "--frames", "600", "--families", "sphere", "--seed", "21")
-    tools.sae(
-        "train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--components", "32",
-        "--hidden", "64", "--latent", "128", "--active", "8", "--batch", "50", "--epochs", "25", "--seed", "1",
-    )
-    model_id = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
-    searched = folder / "searched"
-    searched.mkdir()
-    shutil.copy(model, searched / f"{model_id}.sae")
-    return model, model_id, searched
-
-
-@pytest.fixture(scope="module")
-def spheres(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("spheres") / "test.h5"
-    tools.sae("synth", path, "--frames", "64", "--families", "sphere", "--seed", "22")
-    with h5py.File(path) as f:
-        return path, f["frames"][...]
 
 
 def pack(trained, spheres, folder, *flags):
