@@ -96,9 +96,11 @@ impl Drop for Search {
 fn identified(files: &FileFns, id: ModelId, reasons: &mut Vec<String>) -> Option<Arc<Model>> {
     for kind in OBJECT_KINDS {
         for location in identifiers(files, kind) {
+            // Types that lie in no file are listed, too.
+            let Some(name) = file_name(files, location) else { continue };
             let reason = match embedded::read(files, location, id) {
                 Ok(model) => return Some(model),
-                Err(reason) => format!("{}: {reason}", file_name(files, location)),
+                Err(reason) => format!("{name}: {reason}"),
             };
             if !reasons.contains(&reason) {
                 reasons.push(reason);
@@ -118,16 +120,13 @@ fn identifiers(files: &FileFns, kind: c_uint) -> Vec<Hid> {
     ids
 }
 
-fn file_name(files: &FileFns, location: Hid) -> String {
+/// `None` for an identifier of something that lies in no file.
+fn file_name(files: &FileFns, location: Hid) -> Option<String> {
     let mut name = [0u8; MAX_NAME_BYTES];
-    // SAFETY: an identifier of a file or of an object in one, and a buffer of the length given.
+    // SAFETY: any identifier may be asked about, and the buffer has the length that is given.
     let length = unsafe { (files.file_name)(location, name.as_mut_ptr().cast::<c_char>(), name.len()) };
-    match usize::try_from(length) {
-        Ok(1..) => {
-            String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
-        }
-        _ => "a file without a name".to_string(),
-    }
+    let bytes = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    (length >= 0).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Asks every HDF5 file that this process has a descriptor of.

@@ -97,7 +97,7 @@ def test_repack_and_unpack_drop_the_model_that_nothing_needs(packed, trained, tm
 @pytest.mark.parametrize("options, n_filters", [
     ([], 1), (["-f", "NONE"], 0), (["-f", "GZIP=9"], 1), (["-f", "SHUF"], 1), (["-l", "frames:CHUNK=8x64x64"], 1),
     (["-f", "UD=34222,0,0"], 1), (["-l", "CHUNK=8x64x64"], 1),
-], ids=" ".join)
+], ids=lambda value: " ".join(value) if isinstance(value, list) else str(value))
 def test_h5repack_takes_the_model_along(packed, trained, tmp_path, options, n_filters):
     """Also where it is told to put filters on everything: it leaves scalars alone."""
     before = decoded(packed, tmp_path)
