@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::{Bench, Outcome, output_of};
 use h5z_sae::PatchShape;
 use h5z_sae::sae::{ModelId, testing::cosine_spec};
@@ -62,9 +60,11 @@ fn reads_with_the_plugin_alone_also_after_h5close() {
 
 #[test]
 fn writes_in_every_order_of_closing() {
+    let written = Written::embedded();
+    assert!(last_value(&written.bench) > 0.0);
+    std::fs::copy(written.bench.path("x.h5"), written.bench.path("before.h5")).unwrap();
     for way in ["flush", "dataset", "file", "group", "strong", "exit", "library", "uncached"] {
-        let written = Written::embedded();
-        assert!(last_value(&written.bench) > 0.0);
+        std::fs::copy(written.bench.path("before.h5"), written.bench.path("x.h5")).unwrap();
         written.run("rewrite", &["x.h5", way]).expect_success();
         let found = last_value(&written.bench);
         assert!((found + 63.0 / 64.0).abs() <= 0.01, "{way}: {found}");
@@ -81,16 +81,17 @@ fn codes_fill_values_while_the_dataset_is_created() {
 
 #[test]
 fn leaves_handlers_error_stack_and_identifiers_as_they_were() {
+    let written = Written::embedded();
     for handler in ["v1", "v2"] {
-        let outcome = Written::embedded().run("undisturbed", &["x.h5", handler]).expect_success();
+        let outcome = written.run("undisturbed", &["x.h5", handler]).expect_success();
         assert_eq!(outcome.stdout, "read\n", "{handler}: {}", outcome.text());
     }
 }
 
 #[test]
 fn leaves_one_record_where_no_file_has_the_model() {
+    let written = Written::new();
     for handler in ["v1", "v2"] {
-        let written = Written::new();
         let outcome = written.run("undisturbed", &["x.h5", handler]).expect_success();
         let records = outcome.our_records();
         assert_eq!(records.len(), 1, "{}", outcome.text());
@@ -113,12 +114,10 @@ fn refuses_to_create_datasets_whose_model_no_file_has() {
 #[test]
 fn keeps_memory_clean_under_valgrind() {
     let written = Written::embedded();
-    for (program, arguments) in [("read", &["x.h5", "smooth", "1"][..]), ("rewrite", &["x.h5", "file"])] {
-        let program = written.bench.compile(program, false);
-        let options = ["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "-q"];
-        let command = [&options[..], &[program.to_str().unwrap()], arguments].concat();
-        written.bench.run("valgrind", &command).expect_success();
-    }
+    let program = written.bench.compile("read", false);
+    let options = ["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "-q"];
+    let command = [&options[..], &[program.to_str().unwrap(), "x.h5", "smooth", "1"]].concat();
+    written.bench.run("valgrind", &command).expect_success();
 }
 
 #[test]
@@ -126,5 +125,4 @@ fn is_found_by_the_tools_of_hdf5() {
     let written = Written::embedded();
     written.bench.run("h5repack", &["-f", "NONE", "x.h5", "plain.h5"]).expect_success();
     written.bench.run("h5diff", &["x.h5", "plain.h5", "/smooth"]).expect_success();
-    assert!(Path::new(&written.bench.path("plain.h5")).exists());
 }
