@@ -1,5 +1,7 @@
 """`sae embed`, `extract`, `info`, `repack` and h5repack on files that hold a model."""
 import json
+import os
+import shutil
 
 import h5py
 import numpy as np
@@ -47,6 +49,26 @@ def test_embedding_changes_nothing_else_and_extracting_gives_the_file_back(train
     # The same with h5dump alone.
     tools.run("h5dump", "-d", f"{GROUP}/{model_id}", "-b", "FILE", "-o", out, path)
     assert out.read_bytes() == model.read_bytes()
+
+
+def test_the_commands_of_the_document_work(trained, spheres, tmp_path):
+    """docs/models.md, "In the HDF5 file": its first block of commands, and its line for h5py."""
+    section = (tools.ROOT / "docs" / "models.md").read_text().split("## In the HDF5 file")[1]
+    block = section.strip().split("\n\n")[0]
+    commands = [line.strip() for line in block.splitlines()]
+    assert len(commands) == 4 and all(line.startswith("sae ") for line in commands)
+    shutil.copy(spheres[0], tmp_path / "in.h5")
+    shutil.copy(trained[0], tmp_path / "mine.sae")
+    script = f"cd '{tmp_path}' && set -e\n" + "\n".join(commands)
+    done = tools.run("bash", "-c", script, PATH=f"{tools.PLUGIN_DIR}:{os.environ['PATH']}")
+    assert f"model {trained[1]}: embedded" in done.text and "named by: /frames" in done.text
+    assert (tmp_path / "mine.sae").read_bytes() == trained[0].read_bytes()
+    line = next(code for code in section.split("`") if code.startswith("f["))
+    with h5py.File(tmp_path / "in.h5", "r+") as f:
+        python = line.replace('"mine.sae"', repr(str(trained[0])))
+        exec(python, {"f": f, "np": np, "id": trained[1]})
+    tools.sae("extract", tmp_path / "in.h5", "-o", tmp_path / "mine.sae")
+    assert (tmp_path / "mine.sae").read_bytes() == trained[0].read_bytes()
 
 
 def test_info_lists_models_and_counts_their_bytes(packed, trained):
