@@ -269,7 +269,8 @@ fn unneeded_models(source: &File, plans: &[Plan]) -> Result<HashSet<String>, Cli
         let Some(params) = stored_params(&dataset).ok().flatten() else { continue };
         let key = key_of(&dataset)?;
         let replaced = plans.iter().any(|plan| plan.key == key);
-        if replaced { &mut before } else { &mut after }.insert(params.requested().model);
+        let naming = if replaced { &mut before } else { &mut after };
+        naming.insert(params.requested().model);
     }
     after.extend(plans.iter().map(|plan| plan.request.model));
     Ok(before.difference(&after).map(|&id| h5zsae::models::embedded_path(id)).collect())
