@@ -312,12 +312,14 @@ h5zsae_status h5zsae_model_load(const char *path, h5zsae_model **model);
 h5zsae_status h5zsae_model_parse(const void *bytes, size_t n_bytes, h5zsae_model **model);
 
 /**
- * Finds a model as the filter does: among registered models, the built-in one, and files.
+ * Finds a model where the filter does: among registered models, the built-in one, and files. HDF5 files that are
+ * open are searched by the filter alone, as HDF5 calls it.
  *
  * @param id    the model's id; 0 is the built-in model
  * @param model receives the model, to be freed with h5zsae_model_free
  */
-h5zsae_status h5zsae_model_find(uint64_t id, h5zsae_model **model);
+h5zsae_status h5zsae_model_find(uint64_t id,
+                                h5zsae_model **model);
 
 /**
  * Makes a model known to the filter in this process, for ever. The handle may be freed afterwards.

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 
 use h5z_sae::StreamHeader;
 use h5z_sae::cd_values::{FILTER_ID, StoredParams};
-use h5z_sae::sae::{Model, Penalty, Transform};
-use hdf5::{Dataset, LocationType};
+use h5z_sae::sae::{Model, ModelId, Penalty, Transform};
+use hdf5::{Dataset, File, LocationType};
 use serde_json::{Value, json};
 
 use crate::bound::describe;
+use crate::embed::datasets_naming;
 use crate::error::{At, CliError};
 use crate::fields::Fields;
 use crate::h5::dataset::read_stored_chunk;
+use crate::h5::embedded;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::{filters, register_filter};
 use crate::method_counts::MethodShares;
@@ -129,6 +131,7 @@ fn break_even(model: &Model, file_bytes: u64) -> Value {
 fn hdf5_info(path: &Path) -> Result<Fields, CliError> {
     register_filter()?;
     let file = open(path)?;
+    models::register_embedded(&file)?;
     let mut datasets = Vec::new();
     for name in paths_of(&file, LocationType::Dataset).at(path.display())? {
         let dataset = file.dataset(&name).at(&name)?;
@@ -137,11 +140,33 @@ fn hdf5_info(path: &Path) -> Result<Fields, CliError> {
             datasets.push(info);
         }
     }
-    let info = Fields::default().fact("file", path.display().to_string());
+    let mut info = Fields::default().fact("file", path.display().to_string());
+    let embedded = embedded_models(&file).at(path.display())?;
+    if !embedded.is_empty() {
+        info = info.list("embedded_models", embedded);
+    }
     if datasets.is_empty() {
         return Ok(info.fact("datasets", format!("none uses filter {FILTER_ID}")));
     }
     Ok(info.list("datasets", datasets))
+}
+
+/// The models that the file holds, and which datasets name them.
+fn embedded_models(file: &File) -> Result<Vec<Fields>, CliError> {
+    let of_model = |id: ModelId| {
+        let found = embedded::read(file, id);
+        let state = match &found {
+            Ok(Some(bytes)) => Model::parse(bytes).err().map(|error| error.to_string()),
+            Ok(None) => Some("is a link to somewhere else".to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        Ok(Fields::default()
+            .fact("model", id.to_string())
+            .fact("file_bytes", found.ok().flatten().map(|bytes| bytes.len()))
+            .fact("damage", state)
+            .fact("named_by", json!(datasets_naming(file, id)?)))
+    };
+    embedded::ids(file)?.into_iter().map(of_model).collect()
 }
 
 fn dataset_info(name: &str, dataset: &Dataset) -> Result<Option<Fields>, CliError> {
@@ -159,13 +184,22 @@ fn dataset_info(name: &str, dataset: &Dataset) -> Result<Option<Fields>, CliErro
         .fact("cd_values", json!(ours.cd_values))
         .fact("raw_bytes", raw_bytes)
         .fact("stored_bytes", stored_bytes)
-        .fact("ratio", raw_bytes as f64 / stored_bytes as f64);
+        .fact("ratio", raw_bytes as f64 / stored_bytes as f64)
+        .fact(
+            "ratio_with_model",
+            models::ratio_with_model(raw_bytes, stored_bytes, named_model(&ours.cd_values)),
+        );
     if others.is_empty() {
         info = info.group("chunks", chunk_summary(dataset)?);
     } else {
         info = info.fact("other_filters", others);
     }
     Ok(Some(info))
+}
+
+fn named_model(cd_values: &[u32]) -> Option<ModelId> {
+    let id = StoredParams::parse(cd_values).ok()?.requested().model;
+    (id != ModelId(0)).then_some(id)
 }
 
 fn params_info(cd_values: &[u32]) -> Fields {

@@ -9,6 +9,8 @@ mod check;
 mod chunking;
 mod completions;
 mod compress;
+mod embed;
+mod embedding;
 mod error;
 mod fields;
 mod filter_args;
@@ -41,6 +43,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Completions(completions::Args),
+    Embed(embed::EmbedArgs),
+    Extract(embed::ExtractArgs),
     FilterArgs(filter_args::Args),
     Info(info::Args),
     Man(man::Args),
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
     interrupt::watch();
     let result = match cli.verb {
         Verb::Completions(args) => completions::run(&args, Cli::command()),
+        Verb::Embed(args) => embed::embed(&args),
+        Verb::Extract(args) => embed::extract(&args),
         Verb::FilterArgs(args) => filter_args::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Man(args) => man::run(&args, Cli::command()),

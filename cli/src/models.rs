@@ -6,16 +6,32 @@ use std::sync::Arc;
 use h5z_sae::cd_values::RequestedParams;
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{Error, ModelSource};
+use hdf5::File;
 
 use crate::error::{At, CliError};
+use crate::h5::embedded;
+
+/// A model, and the bytes of its file.
+pub struct ModelFile {
+    pub model: Arc<Model>,
+    pub bytes: Vec<u8>,
+}
 
 /// Reads and checks a model file.
 ///
 /// # Errors
 /// If the file cannot be read, or is no model.
-pub fn load(path: &Path) -> Result<Arc<Model>, CliError> {
+pub fn read_file(path: &Path) -> Result<ModelFile, CliError> {
     let bytes = std::fs::read(path).at(format_args!("{}: cannot read the model", path.display()))?;
-    Model::parse(&bytes).at(path.display())
+    Ok(ModelFile { model: Model::parse(&bytes).at(path.display())?, bytes })
+}
+
+/// The model in a file.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn load(path: &Path) -> Result<Arc<Model>, CliError> {
+    Ok(read_file(path)?.model)
 }
 
 /// Reads a model file and makes the model known to the filter in this process.
@@ -26,6 +42,23 @@ pub fn load_and_register(path: &Path) -> Result<Arc<Model>, CliError> {
     let model = load(path)?;
     h5zsae::models::register(Arc::clone(&model));
     Ok(model)
+}
+
+/// Makes the models that an HDF5 file holds known to this process, for chunks that are decoded past HDF5. One that is
+/// damaged is told on stderr and passed over, as nothing may need it.
+///
+/// # Errors
+/// If HDF5 cannot list them.
+pub fn register_embedded(file: &File) -> Result<(), CliError> {
+    for id in embedded::ids(file)? {
+        let found = embedded::read(file, id)
+            .and_then(|bytes| bytes.as_deref().map(Model::parse).transpose().map_err(CliError::from));
+        match found {
+            Ok(model) => model.into_iter().for_each(h5zsae::models::register),
+            Err(error) => eprintln!("sae: {}: {error}; passed over", file.filename()),
+        }
+    }
+    Ok(())
 }
 
 /// The model that parameters name, by the filter's own lookup; `None` for coding without a network.
@@ -42,6 +75,13 @@ pub fn of_request(request: &RequestedParams) -> Result<Option<Arc<Model>>, CliEr
 /// Bytes of the model's file.
 pub fn file_bytes(model: &Model) -> Option<u64> {
     model.spec().to_bytes().ok().map(|bytes| bytes.len() as u64)
+}
+
+/// Raw over stored bytes, with the model's bytes counted among those; `None` without a model, or where it cannot be
+/// found.
+pub fn ratio_with_model(raw_bytes: u64, stored_bytes: u64, model: Option<ModelId>) -> Option<f64> {
+    let model_bytes = file_bytes(&*by_id(model?).ok()?)?;
+    Some(raw_bytes as f64 / (stored_bytes + model_bytes) as f64)
 }
 
 /// The filter's lookup, for the decoder.

@@ -40,7 +40,7 @@ impl PendingFile {
         &self.part
     }
 
-    /// Writes the whole file and gives it its name: a crash leaves the old file or the new one.
+    /// Writes the whole file, and gives it its name as [`Self::finish`] does.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -49,8 +49,8 @@ impl PendingFile {
         self.finish()
     }
 
-    /// Gives the complete file, which nobody has open any more, its name once it is on the disk, replacing one that was
-    /// there.
+    /// Gives the complete file its name once it is on the disk, replacing one that was there: a crash leaves the old
+    /// file or the new one.
     ///
     /// # Errors
     /// If it cannot be written to the disk or renamed.

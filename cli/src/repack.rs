@@ -1,6 +1,6 @@
 //! `sae repack`: a copy of an HDF5 file in which chosen datasets are compressed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use hdf5::{Dataset, File, LocationType};
 use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, write_compressed};
+use crate::embedding::{Embedding, Wish};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like, user_fill};
@@ -20,7 +21,7 @@ use crate::h5::dataset::{self, chunk_regions, dims_with_values, read_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
 use crate::h5::pipeline::{FilterEntry, register_filter, stored_params};
-use crate::models;
+use crate::models::{self, ModelFile};
 use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
 use crate::values::{Marks, Range};
@@ -40,8 +41,17 @@ pub struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Trained model [default: the built-in one]
+    ///
+    /// It is put into the new file, so that readers need the plugin alone, where the datasets and the model together
+    /// take fewer bytes than the datasets do in IN.
     #[arg(long, value_name = "M.sae")]
     model: Option<PathBuf>,
+    /// Put the model into the new file even where that makes it larger
+    #[arg(long, requires = "model", conflicts_with = "no_embed")]
+    embed: bool,
+    /// Do not put the model into the new file: readers need it as a file of its own
+    #[arg(long, requires = "model")]
+    no_embed: bool,
     #[command(flatten)]
     bound: BoundArgs,
     /// Dataset to compress; may be given several times [default: all floating-point datasets of two and more
@@ -75,23 +85,49 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     refuse_same_file(&args.input, &args.output)?;
     let bound = args.bound.bound()?;
     register_filter()?;
-    let model = args.model.as_deref().map(models::load_and_register).transpose()?;
+    let model = args.model.as_deref().map(models::read_file).transpose()?;
+    if let Some(file) = &model {
+        h5zsae::models::register(Arc::clone(&file.model));
+    }
     let source = open(&args.input)?;
+    models::register_embedded(&source)?;
     let workers = Workers::try_new(args.jobs)?;
-    let plans = plan(args, &source, bound, model.as_ref(), &workers)?;
+    let plans = plan(args, &source, bound, model.as_ref().map(|file| &file.model), &workers)?;
     if !args.json {
         plans.iter().try_for_each(|plan| print(&plan.to_string()))?;
     }
     let pending = PendingFile::try_new(&args.output)?;
     write_copy(args, &source, pending.path(), &plans, &workers).at(args.output.display())?;
-    let report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &workers)
+    let mut report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &workers)
         .at(args.output.display())?;
+    if let Some(file) = model.as_ref().filter(|_| !report.failed()) {
+        let embedding = embed_model(args, file, &source, &plans, report.stored_bytes())?;
+        embedding.carry_out(file, pending.path()).at(args.output.display())?;
+        report.embedding = Some(embedding);
+    }
     report.print(args.json)?;
     if report.failed() {
         return Ok(ExitCode::from(1));
     }
     pending.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn embed_model(
+    args: &Args,
+    file: &ModelFile,
+    source: &File,
+    plans: &[Plan],
+    after: u64,
+) -> Result<Embedding, CliError> {
+    let wish = match (args.embed, args.no_embed) {
+        (true, _) => Wish::Always,
+        (_, true) => Wish::Never,
+        _ => Wish::WhereSmaller,
+    };
+    let sizes = plans.iter().map(|plan| Ok(dataset::open(source, &plan.path)?.storage_size()));
+    let before = sizes.sum::<Result<u64, CliError>>()?;
+    Embedding::choose(wish, file, source, (before, after))
 }
 
 /// What becomes of one dataset.
@@ -219,6 +255,7 @@ fn write_copy(
     let n_bytes: usize =
         plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
     let mut repacker = Repacker {
+        left_out: unneeded_models(source, plans)?,
         plans: plans.iter().map(|plan| (plan.key.clone(), plan)).collect(),
         workers,
         progress: Progress::bytes("compressing", n_bytes as u64),
@@ -226,7 +263,24 @@ fn write_copy(
     create_copy(source, &args.input, path, |target| copy_file(source, target, &mut repacker))
 }
 
+/// Paths of embedded models that only the datasets named which are now compressed with another one.
+fn unneeded_models(source: &File, plans: &[Plan]) -> Result<HashSet<String>, CliError> {
+    let (mut before, mut after) = (HashSet::new(), HashSet::new());
+    for path in paths_of(source, LocationType::Dataset)? {
+        let dataset = source.dataset(&path).at(&path)?;
+        // Parameters that cannot be read name nothing.
+        let Some(params) = stored_params(&dataset).ok().flatten() else { continue };
+        let key = key_of(&dataset)?;
+        let replaced = plans.iter().any(|plan| plan.key == key);
+        let naming = if replaced { &mut before } else { &mut after };
+        naming.insert(params.requested().model);
+    }
+    after.extend(plans.iter().map(|plan| plan.request.model));
+    Ok(before.difference(&after).map(|&id| h5zsae::models::embedded_path(id)).collect())
+}
+
 struct Repacker<'a> {
+    left_out: HashSet<String>,
     plans: HashMap<ObjectKey, &'a Plan>,
     workers: &'a Workers,
     progress: Progress,
@@ -235,6 +289,10 @@ struct Repacker<'a> {
 impl Replace for Repacker<'_> {
     fn wants(&self, key: &ObjectKey) -> bool {
         self.plans.contains_key(key)
+    }
+
+    fn leaves_out(&self, path: &str) -> bool {
+        self.left_out.contains(path)
     }
 
     fn replace(&mut self, original: &Dataset, key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {

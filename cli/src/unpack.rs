@@ -14,7 +14,7 @@ use crate::h5::create::{Place, create_like};
 use crate::h5::dataset::{chunk_regions, write_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
-use crate::h5::pipeline::{FilterEntry, filters, register_filter};
+use crate::h5::pipeline::{FilterEntry, filters, register_filter, stored_params};
 use crate::models;
 use crate::output::{PendingFile, print, refuse_same_file};
 use crate::progress::Progress;
@@ -22,7 +22,8 @@ use crate::workers::Workers;
 
 /// Copy an HDF5 file with this filter removed, for programs that cannot load it
 ///
-/// Chunks and other filters stay as they are, and so does everything else of the file.
+/// Chunks and other filters stay as they are, and so does everything else of the file, but for the models in it that
+/// these datasets needed.
 #[derive(clap::Args)]
 pub struct Args {
     /// HDF5 file to read
@@ -48,11 +49,16 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     register_filter()?;
     args.model.as_deref().map(models::load_and_register).transpose()?;
     let source = open(&args.input)?;
-    let (mut keys, mut n_bytes, mut paths) = (HashSet::new(), 0, Vec::new());
+    models::register_embedded(&source)?;
+    let (mut keys, mut left_out) = (HashSet::new(), HashSet::new());
+    let (mut n_bytes, mut paths) = (0, Vec::new());
     for path in paths_of(&source, LocationType::Dataset)? {
         let dataset = source.dataset(&path).at(&path)?;
         if filters(&dataset)?.iter().any(|filter| filter.id == FILTER_ID) {
             keys.insert(key_of(&dataset)?);
+            if let Some(params) = stored_params(&dataset).at(&path)? {
+                left_out.insert(h5zsae::models::embedded_path(params.requested().model));
+            }
             n_bytes += dataset.size() * dataset.dtype()?.size();
             paths.push(path);
         }
@@ -66,7 +72,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let workers = Workers::try_new(args.jobs)?;
     let pending = PendingFile::try_new(&args.output)?;
     let progress = Progress::bytes("unpacking", n_bytes as u64);
-    let mut unpacker = Unpacker { keys, workers: &workers, progress };
+    let mut unpacker = Unpacker { keys, left_out, workers: &workers, progress };
     create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
         .at(args.output.display())?;
     pending.finish()?;
@@ -76,6 +82,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 
 struct Unpacker<'a> {
     keys: HashSet<ObjectKey>,
+    /// Models that nothing needs any more.
+    left_out: HashSet<String>,
     workers: &'a Workers,
     progress: Progress,
 }
@@ -83,6 +91,10 @@ struct Unpacker<'a> {
 impl Replace for Unpacker<'_> {
     fn wants(&self, key: &ObjectKey) -> bool {
         self.keys.contains(key)
+    }
+
+    fn leaves_out(&self, path: &str) -> bool {
+        self.left_out.contains(path)
     }
 
     fn replace(&mut self, original: &Dataset, _key: &ObjectKey, place: &Place<'_>) -> Result<(), CliError> {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::bound::describe;
 use crate::check::{Finding, check_dataset};
+use crate::embedding::Embedding;
 use crate::error::{At, CliError};
 use crate::h5::dataset;
 use crate::h5::file::{open, paths_of};
@@ -64,6 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     register_filter()?;
     args.model.as_deref().map(models::load_and_register).transpose()?;
     let (original, compressed) = (open(&args.original)?, open(&args.compressed)?);
+    [&original, &compressed].into_iter().try_for_each(models::register_embedded)?;
     for path in &args.datasets {
         dataset::open(&original, path).at(args.original.display())?;
     }
@@ -96,6 +98,8 @@ fn draw(
 pub struct Report {
     findings: Vec<Finding>,
     problems: Vec<String>,
+    /// What became of the model, where `repack` was given one.
+    pub embedding: Option<Embedding>,
 }
 
 impl Report {
@@ -115,7 +119,7 @@ impl Report {
                 Err(_) => Finding::problem(path, "is missing"),
             });
         }
-        let mut report = Self { findings, problems: Vec::new() };
+        let mut report = Self { findings, problems: Vec::new(), embedding: None };
         report.require_compressed(original, wanted)?;
         Ok(report)
     }
@@ -142,7 +146,7 @@ impl Report {
                 Finding::without_values(path, &after)
             }
         });
-        Ok(Self { findings: findings.collect::<Result<_, _>>()?, problems: Vec::new() })
+        Ok(Self { findings: findings.collect::<Result<_, _>>()?, problems: Vec::new(), embedding: None })
     }
 
     fn require_compressed(&mut self, original: &File, wanted: &[String]) -> Result<(), CliError> {
@@ -167,6 +171,11 @@ impl Report {
         self.findings.iter().filter(|finding| finding.params.is_some())
     }
 
+    /// Stored bytes of all compressed datasets.
+    pub fn stored_bytes(&self) -> u64 {
+        self.compressed().map(|finding| finding.stored_bytes).sum()
+    }
+
     /// Whether any promise was broken.
     pub fn failed(&self) -> bool {
         !self.problems.is_empty() || self.findings.iter().any(|finding| finding.problem.is_some())
@@ -184,6 +193,7 @@ impl Report {
         if let Some(totals) = Totals::of(self) {
             print(&totals.to_string())?;
         }
+        self.embedding.iter().try_for_each(|embedding| print(&embedding.to_string()))?;
         self.sentences().iter().for_each(|problem| eprintln!("sae: {problem}"));
         Ok(())
     }
@@ -200,6 +210,7 @@ impl Report {
             "raw_bytes": totals.as_ref().map(|totals| totals.raw_bytes),
             "stored_bytes": totals.as_ref().map(|totals| totals.stored_bytes),
             "model_bytes": totals.as_ref().map(|totals| totals.model_bytes),
+            "model_embedded": self.embedding.as_ref().map(Embedding::in_file),
             "datasets": self.compressed().map(to_json).collect::<Vec<_>>(),
             "n_unfiltered": self.findings.iter().filter(|finding| finding.params.is_none()).count(),
             "problems": self.sentences(),
@@ -231,6 +242,7 @@ fn to_json(finding: &Finding) -> serde_json::Value {
         "raw_bytes": finding.raw_bytes,
         "stored_bytes": finding.stored_bytes,
         "ratio": finding.raw_bytes as f64 / finding.stored_bytes as f64,
+        "ratio_with_model": models::ratio_with_model(finding.raw_bytes, finding.stored_bytes, finding.model()),
         "model": finding.model().map(|id| id.to_string()),
         "patches_by_method": finding.methods.to_json(),
         "problem": finding.problem,
@@ -244,8 +256,10 @@ fn line(finding: &Finding) -> String {
     };
     let verdict = if finding.problem.is_some() { "BROKEN, " } else { "" };
     let methods = finding.methods.describe();
+    let with_model = models::ratio_with_model(finding.raw_bytes, finding.stored_bytes, finding.model());
+    let with_model = with_model.map_or(String::new(), |ratio| format!(" ({ratio:.2} with its model)"));
     format!(
-        "{}: {verdict}{compared}bound {}, {} -> {} bytes, ratio {:.2}{}{}",
+        "{}: {verdict}{compared}bound {}, {} -> {} bytes, ratio {:.2}{with_model}{}{}",
         finding.path,
         describe(finding.bound()),
         finding.raw_bytes,
@@ -270,7 +284,7 @@ impl Totals {
         let needed: BTreeSet<ModelId> = report.compressed().filter_map(Finding::model).collect();
         Some(Self {
             raw_bytes: report.compressed().map(|finding| finding.raw_bytes).sum(),
-            stored_bytes: report.compressed().map(|finding| finding.stored_bytes).sum(),
+            stored_bytes: report.stored_bytes(),
             model_bytes: needed.into_iter().map(|id| models::file_bytes(&*models::by_id(id).ok()?)).sum(),
         })
     }

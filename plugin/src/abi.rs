@@ -250,7 +250,8 @@ pub unsafe extern "C" fn h5zsae_model_parse(
     })
 }
 
-/// Finds a model as the filter does: among registered models, the built-in one, and files.
+/// Finds a model where the filter does: among registered models, the built-in one, and files. HDF5 files that are
+/// open are searched by the filter alone, as HDF5 calls it.
 ///
 /// @param id    the model's id; 0 is the built-in model
 /// @param model receives the model, to be freed with h5zsae_model_free

@@ -13,6 +13,7 @@ use crate::filter;
 use crate::guard::{self, null_argument};
 use crate::host::{self, Herr, Hid, Host};
 use crate::host_buf;
+use crate::models::Lookup;
 
 /// `H5Z_CLASS_T_VERS` of `H5Z_class2_t`.
 const CLASS_VERSION: c_int = 1;
@@ -141,7 +142,11 @@ unsafe extern "C" fn can_apply(caller: *const c_void, _list: Hid, datatype: Hid,
 unsafe extern "C" fn set_local(caller: *const c_void, list: Hid, datatype: Hid, _space: Hid) -> Herr {
     let stored = answer(caller, c"h5z_sae_set_local", |host| {
         let functions = host.properties().map_err(unsupported)?;
-        filter::complete_params(CreationList::new(functions, list), Datatype::try_new(functions, datatype)?)
+        filter::complete_params(
+            &Lookup::for_writing(host),
+            CreationList::new(functions, list),
+            Datatype::try_new(functions, datatype)?,
+        )
     });
     if stored.is_some() { 0 } else { -1 }
 }
@@ -175,7 +180,7 @@ unsafe extern "C" fn run_filter(
             // - HDF5 leaves the block alone until this callback returns, and no `&mut` to it exists.
             // - `n_bytes` is at most isize::MAX (`check_lengths`).
             let bytes = unsafe { slice::from_raw_parts(buf.cast::<u8>(), n_bytes) };
-            filter::run(flags, words, bytes)?
+            filter::run(host, flags, words, bytes)?
         };
         // SAFETY: HDF5's own arguments, of the HDF5 that `host` is; the slice above is gone.
         unsafe { host_buf::replace(host, buf, buf_size, &output)? };

@@ -1,10 +1,11 @@
-//! One record on HDF5's error stack for each failure.
+//! One record on HDF5's error stack for each failure, and none for what failed on the way to a success.
 //!
 //! Exactly one: h5py shows the innermost record, so that a second would hide the first.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ptr;
 
-use crate::host::{self, ErrorFns, ErrorIds, Host};
+use crate::host::{self, ErrorFns, ErrorIds, ErrorStateFns, Hid, Host};
 
 const MAJOR: c_int = 0;
 const MINOR: c_int = 1;
@@ -87,4 +88,82 @@ fn register(functions: &ErrorFns) -> Option<ErrorIds> {
     // SAFETY: as above.
     let minor = unsafe { (functions.create_message)(class, MINOR, c"Filter operation failed".as_ptr()) };
     (major >= 0 && minor >= 0).then_some(ErrorIds { class, major, minor })
+}
+
+/// `H5E_DEFAULT`: the current stack of the calling thread.
+const CURRENT: Hid = 0;
+
+/// Runs `body`, whose HDF5 calls may fail, and leaves the calling thread's error stack and its handler (what prints
+/// the stack when a call has failed) as they were. `None` if they cannot be kept; then `body` was not run.
+pub(crate) fn kept<T>(host: &Host, functions: &ErrorStateFns, body: impl FnOnce() -> T) -> Option<T> {
+    // Taken first, as later calls may clear the stack.
+    // SAFETY: takes nothing.
+    let stack = unsafe { (functions.get_current_stack)() };
+    if stack < 0 {
+        return None;
+    }
+    let result = Handler::switch_off(host, functions).map(|handler| {
+        let restored = RestoreHandler { functions, handler };
+        let result = body();
+        drop(restored);
+        result
+    });
+    // SAFETY: a valid stack, which this call also closes.
+    unsafe { (functions.set_current_stack)(stack) };
+    result
+}
+
+/// The function that HDF5 calls after a failure, and its argument; both may be NULL.
+enum Handler {
+    Current(*mut c_void, *mut c_void),
+    /// Of HDF5 1.6's interface, with the function that sets such a one.
+    Old(unsafe extern "C" fn(*mut c_void, *mut c_void) -> host::Herr, *mut c_void, *mut c_void),
+}
+
+impl Handler {
+    /// The handler that was set. `None` if it cannot be read; then it is still set.
+    fn switch_off(host: &Host, functions: &ErrorStateFns) -> Option<Self> {
+        let mut is_v2: c_uint = 0;
+        // SAFETY: the current stack and a valid place.
+        if unsafe { (functions.handler_is_v2)(CURRENT, &mut is_v2) } < 0 {
+            return None;
+        }
+        let (mut function, mut argument) = (ptr::null_mut(), ptr::null_mut());
+        if is_v2 == 0 {
+            let old = host.old_handlers?;
+            // SAFETY: two valid places.
+            if unsafe { (old.get)(&mut function, &mut argument) } < 0 {
+                return None;
+            }
+            // SAFETY: NULL for none.
+            unsafe { (old.set)(ptr::null_mut(), ptr::null_mut()) };
+            return Some(Self::Old(old.set, function, argument));
+        }
+        // SAFETY: the current stack and two valid places.
+        if unsafe { (functions.get_handler)(CURRENT, &mut function, &mut argument) } < 0 {
+            return None;
+        }
+        // SAFETY: the current stack; NULL for none.
+        unsafe { (functions.set_handler)(CURRENT, ptr::null_mut(), ptr::null_mut()) };
+        Some(Self::Current(function, argument))
+    }
+}
+
+/// Puts the handler back, also if `body` panics.
+struct RestoreHandler<'a> {
+    functions: &'a ErrorStateFns,
+    handler: Handler,
+}
+
+impl Drop for RestoreHandler<'_> {
+    fn drop(&mut self) {
+        match self.handler {
+            Handler::Current(function, argument) => {
+                // SAFETY: the current stack, and what HDF5 itself has named as its handler.
+                unsafe { (self.functions.set_handler)(CURRENT, function, argument) };
+            }
+            // SAFETY: what HDF5 itself has named as its handler, to the function of that interface.
+            Handler::Old(set, function, argument) => _ = unsafe { set(function, argument) },
+        }
+    }
 }

@@ -4,10 +4,13 @@ use std::ffi::c_uint;
 
 use h5z_sae::cd_values::{FILTER_ID, RequestedParams, StoredParams};
 use h5z_sae::sae::ModelId;
-use h5z_sae::{Bound, ElementType, Error, ErrorKind, Limits, StreamHeader, compress_chunk, decompress_chunk};
+use h5z_sae::{
+    Bound, ElementType, Error, ErrorKind, Limits, ModelSource, StreamHeader, compress_chunk, decompress_chunk,
+};
 
 use crate::dataset::{CreationList, Datatype, Fill, PipelineEntry};
-use crate::models;
+use crate::host::Host;
+use crate::models::{self, Lookup};
 use crate::threads;
 
 /// Completes the parameters of the filter in a creation property list: the work of `set_local`.
@@ -17,11 +20,15 @@ use crate::threads;
 ///
 /// # Errors
 /// `InvalidArgument` for parameters, types, chunks and pipelines that cannot be, `MissingModel`, `System`.
-pub(crate) fn complete_params(list: CreationList<'_>, datatype: Datatype<'_>) -> Result<(), Error> {
+pub(crate) fn complete_params(
+    models: &dyn ModelSource,
+    list: CreationList<'_>,
+    datatype: Datatype<'_>,
+) -> Result<(), Error> {
     let element = datatype.element()?;
     let ours = our_entry(&list.pipeline()?)?;
     let mut request = RequestedParams::parse(&ours.words)?;
-    request.model = resolve_model(request.model)?;
+    request.model = resolve_model(models, request.model)?;
     let fill = fill_for(list.fill(datatype, element)?, request.bound);
     let stored = StoredParams::try_new(request, element, &list.chunk_dims()?, fill)?;
     list.store(ours.flags, &stored.to_words())
@@ -54,9 +61,9 @@ fn filter_name(entry: &PipelineEntry) -> String {
     }
 }
 
-fn resolve_model(id: ModelId) -> Result<ModelId, Error> {
+fn resolve_model(models: &dyn ModelSource, id: ModelId) -> Result<ModelId, Error> {
     if id != ModelId(0) {
-        return models::find(id).map(|model| model.id());
+        return models.model(id).map(|model| model.id());
     }
     Ok(models::builtin().map_or(ModelId(0), |model| model.id()))
 }
@@ -76,7 +83,7 @@ fn fill_for(fill: Fill, bound: Bound) -> Option<u64> {
 ///
 /// # Errors
 /// `InvalidArgument` if the words are not those of `set_local` or the chunk is of another size; `MissingModel`.
-pub(crate) fn encode(words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode(models: &dyn ModelSource, words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
     let params = StoredParams::parse(words)?;
     let shape = params.shape()?;
     let declared_bytes = shape.n_values().saturating_mul(params.element().size_bytes());
@@ -91,7 +98,7 @@ pub(crate) fn encode(words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
     }
     let model = match params.requested().model {
         ModelId(0) => None,
-        id => Some(models::find(id)?),
+        id => Some(models.model(id)?),
     };
     compress_chunk(values, params.element(), &shape, &params.options(model), &threads::backend()?)
 }
@@ -101,14 +108,14 @@ pub(crate) fn encode(words: &[u32], values: &[u8]) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// `InvalidArgument` if the words are not those of `set_local`, `Corrupt` if the stream holds another chunk than
 /// they declare, and what the decoder finds.
-pub(crate) fn decode(words: &[u32], stream: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn decode(models: &dyn ModelSource, words: &[u32], stream: &[u8]) -> Result<Vec<u8>, Error> {
     let params = StoredParams::parse(words)?;
     let shape = params.shape()?;
     let header = StreamHeader::parse(stream)?;
     check_declared(&header, params.element(), shape.dims())?;
     // Just what the chunk takes: its size has been checked against the file's.
     let limits = Limits { max_chunk_bytes: header.decoded_bytes() };
-    decompress_chunk(stream, &limits, &models::Lookup, &threads::backend()?)
+    decompress_chunk(stream, &limits, models, &threads::backend()?)
 }
 
 /// HDF5 believes what the filter returns, so that the stream must be of the very chunk that the file declares.
@@ -142,10 +149,10 @@ const FLAG_REVERSE: c_uint = 0x0100;
 ///
 /// # Errors
 /// As [`encode`] and [`decode`], with what was tried before the message.
-pub(crate) fn run(flags: c_uint, words: &[u32], bytes: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn run(host: &Host, flags: c_uint, words: &[u32], bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let (result, attempt) = match flags & FLAG_REVERSE {
-        0 => (encode(words, bytes), "cannot compress a chunk"),
-        _ => (decode(words, bytes), "cannot decompress a chunk"),
+        0 => (encode(&Lookup::for_writing(host), words, bytes), "cannot compress a chunk"),
+        _ => (decode(&Lookup::for_reading(host), words, bytes), "cannot decompress a chunk"),
     };
     result.map_err(|error| Error::new(error.kind(), format!("{attempt}: {}", error.message())))
 }

@@ -59,6 +59,11 @@ fn address_info(address: *const c_void) -> Option<libc::Dl_info> {
     (!info.dli_fname.is_null()).then_some(info)
 }
 
+/// Where the object that `address` lies in is loaded; `None` if it lies in none.
+pub(crate) fn load_address(address: *const c_void) -> Option<usize> {
+    address_info(address).map(|info| info.dli_fbase as usize)
+}
+
 /// The file of the loaded object that `address` lies in.
 pub(crate) fn library_file(address: *const c_void) -> Option<PathBuf> {
     let info = address_info(address)?;
@@ -68,7 +73,9 @@ pub(crate) fn library_file(address: *const c_void) -> Option<PathBuf> {
 }
 
 macro_rules! function_table {
-    ($(#[$doc:meta])* $table:ident { $($field:ident = $symbol:literal: $signature:ty,)* }) => {
+    ($(#[$doc:meta])* $table:ident {
+        $($field:ident = $symbol:literal $(or $other:literal)*: $signature:ty,)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $table {
@@ -77,11 +84,12 @@ macro_rules! function_table {
 
         impl $table {
             /// # Errors
-            /// The name of the first function that `library` does not show.
+            /// The name of the first function that `library` does not show, under none of its names.
             fn find(library: Library) -> Result<Self, &'static CStr> {
                 Ok(Self {
                     $($field: {
-                        let address = library.symbol($symbol).ok_or($symbol)?;
+                        let mut names = [$symbol $(, $other)*].into_iter();
+                        let address = names.find_map(|name| library.symbol(name)).ok_or($symbol)?;
                         // SAFETY: the symbol is HDF5's public function of that name, and the signature is the one
                         // that its headers declare from 1.10 on.
                         unsafe { std::mem::transmute::<*mut c_void, $signature>(address) }
@@ -134,6 +142,50 @@ function_table! {
 }
 
 function_table! {
+    /// What finding a model in the files that are open takes.
+    FileFns {
+        object_count = c"H5Fget_obj_count": unsafe extern "C" fn(Hid, c_uint) -> isize,
+        object_ids = c"H5Fget_obj_ids": unsafe extern "C" fn(Hid, c_uint, usize, *mut Hid) -> isize,
+        file_name = c"H5Fget_name": unsafe extern "C" fn(Hid, *mut c_char, usize) -> isize,
+        open_file = c"H5Fopen": unsafe extern "C" fn(*const c_char, c_uint, Hid) -> Hid,
+        // The structure differs between the versions of this function, but not in its first member.
+        link_info = c"H5Lget_info" or c"H5Lget_info2" or c"H5Lget_info1":
+            unsafe extern "C" fn(Hid, *const c_char, *mut c_void, Hid) -> Herr,
+        open_dataset = c"H5Dopen2": unsafe extern "C" fn(Hid, *const c_char, Hid) -> Hid,
+        dataset_type = c"H5Dget_type": unsafe extern "C" fn(Hid) -> Hid,
+        dataset_space = c"H5Dget_space": unsafe extern "C" fn(Hid) -> Hid,
+        dataset_list = c"H5Dget_create_plist": unsafe extern "C" fn(Hid) -> Hid,
+        storage_bytes = c"H5Dget_storage_size": unsafe extern "C" fn(Hid) -> u64,
+        space_class = c"H5Sget_simple_extent_type": unsafe extern "C" fn(Hid) -> c_int,
+        type_class = c"H5Tget_class": unsafe extern "C" fn(Hid) -> c_int,
+        type_size = c"H5Tget_size": unsafe extern "C" fn(Hid) -> usize,
+        layout = c"H5Pget_layout": unsafe extern "C" fn(Hid) -> c_int,
+        n_external = c"H5Pget_external_count": unsafe extern "C" fn(Hid) -> c_int,
+        read = c"H5Dread": unsafe extern "C" fn(Hid, Hid, Hid, Hid, Hid, *mut c_void) -> Herr,
+        release = c"H5Idec_ref": unsafe extern "C" fn(Hid) -> c_int,
+    }
+}
+
+function_table! {
+    /// What keeps the caller's error stack and its handler as they are while calls of ours fail.
+    ErrorStateFns {
+        get_current_stack = c"H5Eget_current_stack": unsafe extern "C" fn() -> Hid,
+        set_current_stack = c"H5Eset_current_stack": unsafe extern "C" fn(Hid) -> Herr,
+        handler_is_v2 = c"H5Eauto_is_v2": unsafe extern "C" fn(Hid, *mut c_uint) -> Herr,
+        get_handler = c"H5Eget_auto2": unsafe extern "C" fn(Hid, *mut *mut c_void, *mut *mut c_void) -> Herr,
+        set_handler = c"H5Eset_auto2": unsafe extern "C" fn(Hid, *mut c_void, *mut c_void) -> Herr,
+    }
+}
+
+function_table! {
+    /// The same for handlers of HDF5 1.6's interface, which a build may leave out.
+    OldHandlerFns {
+        get = c"H5Eget_auto1": unsafe extern "C" fn(*mut *mut c_void, *mut *mut c_void) -> Herr,
+        set = c"H5Eset_auto1": unsafe extern "C" fn(*mut c_void, *mut c_void) -> Herr,
+    }
+}
+
+function_table! {
     /// HDF5's allocator, for buffers that HDF5 frees.
     MemoryFns {
         allocate = c"H5allocate_memory": unsafe extern "C" fn(usize, c_uint) -> *mut c_void,
@@ -157,6 +209,13 @@ function_table! {
 /// One HDF5 library of the process, as far as it shows its functions.
 pub(crate) struct Host {
     properties: Result<PropertyFns, String>,
+    files: Result<(FileFns, ErrorStateFns), String>,
+    /// `None` where the library has no such handlers.
+    pub(crate) old_handlers: Option<OldHandlerFns>,
+    /// Major and minor number; `None` where the library does not say.
+    pub(crate) version: Option<(c_uint, c_uint)>,
+    /// Where the object that called us, the library or a program around it, is loaded.
+    pub(crate) base: usize,
     /// `None` where messages cannot be pushed.
     pub(crate) errors: Option<ErrorFns>,
     /// `None` where HDF5 must take what malloc gives: it does, except in its builds for debugging memory.
@@ -174,22 +233,29 @@ pub(crate) struct ErrorIds {
 }
 
 impl Host {
-    fn of_library(library: Library) -> Self {
+    fn of_library(library: Library, base: usize) -> Self {
+        let lacks = |missing: &'static CStr| {
+            format!(
+                "the HDF5 library in this process does not show its function {}: link the program with the shared \
+                 libhdf5 (h5cc and h5fc need -shlib)",
+                missing.to_string_lossy()
+            )
+        };
+        let files = FileFns::find(library).and_then(|files| Ok((files, ErrorStateFns::find(library)?)));
         let mut host = Self {
-            properties: PropertyFns::find(library).map_err(|missing| {
-                format!(
-                    "the HDF5 library in this process does not show its function {}: link the program with the \
-                     shared libhdf5 (h5cc and h5fc need -shlib)",
-                    missing.to_string_lossy()
-                )
-            }),
+            properties: PropertyFns::find(library).map_err(lacks),
+            files: files.map_err(lacks),
+            old_handlers: OldHandlerFns::find(library).ok(),
+            version: version(library),
+            base,
             errors: ErrorFns::find(library).ok(),
             memory: MemoryFns::find(library).ok(),
             error_ids: Mutex::new(None),
         };
-        if let Some((major, minor)) = version(library).filter(|&found| found < OLDEST_VERSION) {
-            host.properties =
-                Err(format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed"));
+        if let Some((major, minor)) = host.version.filter(|&found| found < OLDEST_VERSION) {
+            let too_old = format!("HDF5 {major}.{minor} is too old for this filter: 1.10 or later is needed");
+            host.properties = Err(too_old.clone());
+            host.files = Err(too_old);
             host.errors = None;
         }
         host
@@ -201,6 +267,14 @@ impl Host {
     /// A sentence that says what the library lacks.
     pub(crate) fn properties(&self) -> Result<&PropertyFns, &str> {
         self.properties.as_ref().map_err(String::as_str)
+    }
+
+    /// The functions for files that are open, and those that keep the error stack as it is meanwhile.
+    ///
+    /// # Errors
+    /// A sentence that says what the library lacks.
+    pub(crate) fn files(&self) -> Result<&(FileFns, ErrorStateFns), &str> {
+        self.files.as_ref().map_err(String::as_str)
     }
 }
 
@@ -221,12 +295,12 @@ static NAMED_LIBRARY: Mutex<Option<Library>> = Mutex::new(None);
 
 /// The HDF5 library that called a callback, by the callback's return address.
 pub(crate) fn of_caller(return_address: *const c_void) -> &'static Host {
-    let base = address_info(return_address).map_or(0, |info| info.dli_fbase as usize);
+    let base = load_address(return_address).unwrap_or(0);
     let mut hosts = lock(&HOSTS);
     if let Some(&(_, host)) = hosts.iter().find(|(known, _)| *known == base) {
         return host;
     }
-    let host: &'static Host = Box::leak(Box::new(Host::of_library(library_for(return_address))));
+    let host: &'static Host = Box::leak(Box::new(Host::of_library(library_for(return_address), base)));
     hosts.push((base, host));
     host
 }

@@ -3,13 +3,14 @@
 //! ```text
 //! HDF5 ──► entry.c ──► callbacks ──► guard ──► filter ──► codec        (types and property lists: dataset)
 //! C    ───────────────► abi ───────► guard ──────────────► codec
-//!                                      │
-//!                                      └► host: HDF5's own functions, found at run time, for messages and lists
+//!                                      │         └► models ─► open_files: models in HDF5 files that are open
+//!                                      └► host: HDF5's own functions, found at run time
 //! ```
 //!
 //! Nothing of HDF5 is linked: the library loads into any process, whichever HDF5 that holds, and into none.
-//! `unsafe` lives in `abi`, `callbacks`, `host`, `host_buf`, `dataset` and `error_stack`; `filter`, `models` and
-//! `threads` are safe Rust over slices.
+//! `unsafe` lives where C is called or calls: `abi`, `callbacks`, `host`, `host_buf`, `dataset`, `error_stack`,
+//! `open_files`, `embedded`, `descriptors` and `calling_thread`; `filter`, `models` and `threads` are safe Rust over
+//! slices.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -18,11 +19,15 @@ compile_error!(
 
 pub mod abi;
 mod callbacks;
+mod calling_thread;
 mod dataset;
+mod descriptors;
+mod embedded;
 mod error_stack;
 mod filter;
 mod guard;
 mod host;
 mod host_buf;
 pub mod models;
+mod open_files;
 mod threads;

@@ -1,6 +1,7 @@
-//! Where a model comes from, by its id: models of this process, the built-in one, files.
+//! Where a model comes from, by its id: models of this process, the built-in one, files, and, for the filter, HDF5
+//! files that are open.
 //!
-//! Every place is asked in turn (`SOURCES`), and what it says where it has nothing becomes part of the message,
+//! Every place is asked in turn, and what it says where it has nothing becomes part of the message,
 //! so that a user reads all places that were searched. Whatever the place, the content's hash must be the id.
 
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{Error, ErrorKind, ModelSource};
 use once_cell::sync::Lazy;
 
-use crate::host::{library_file, lock};
+use crate::host::{Host, library_file, lock};
+use crate::open_files::{self, Extent};
 
 /// Folders with model files, separated by colons, searched before all others.
 const PATH_VARIABLE: &str = "H5Z_SAE_MODEL_PATH";
@@ -26,7 +28,15 @@ const DATA_FOLDER: &str = "h5z-sae";
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/share", "/usr/share"];
 
 /// Largest model file that is read. Models of tens of megabytes have been tried; ten times that is a mistake.
-const MAX_FILE_BYTES: u64 = 512 << 20;
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// Groups of an HDF5 file that lead to the models in it, outermost first. Frozen, as files hold them.
+pub const EMBEDDED_GROUPS: [&str; 2] = ["/.h5z_sae", "/.h5z_sae/models"];
+
+/// Where an HDF5 file holds the model of that id: a scalar dataset of opaque type.
+pub fn embedded_path(id: ModelId) -> String {
+    format!("{}/{id}", EMBEDDED_GROUPS[1])
+}
 
 /// Models that the program registered or that a file gave before.
 static REGISTRY: Lazy<Mutex<HashMap<ModelId, Arc<Model>>>> = Lazy::new(Mutex::default);
@@ -36,20 +46,39 @@ type Source = fn(ModelId) -> Result<Arc<Model>, String>;
 
 const SOURCES: [Source; 3] = [from_registry, from_builtin, from_files];
 
-/// The lookup as the decoder calls it.
-pub(crate) struct Lookup;
+/// The filter's lookup, for the thread that HDF5 has called it on.
+pub(crate) struct Lookup<'a> {
+    host: &'a Host,
+    extent: Extent,
+}
 
-impl ModelSource for Lookup {
-    fn model(&self, id: ModelId) -> Result<Arc<Model>, Error> {
-        find(id)
+impl<'a> Lookup<'a> {
+    /// While `host` reads a chunk.
+    pub(crate) fn for_reading(host: &'a Host) -> Self {
+        Self { host, extent: Extent::Descriptors }
+    }
+
+    /// While `host` writes a chunk or creates a dataset.
+    pub(crate) fn for_writing(host: &'a Host) -> Self {
+        Self { host, extent: Extent::Identified }
     }
 }
 
-/// The model of that id.
+impl ModelSource for Lookup<'_> {
+    fn model(&self, id: ModelId) -> Result<Arc<Model>, Error> {
+        find_in(id, Some(self))
+    }
+}
+
+/// The model of that id, from everywhere but HDF5 files that are open.
 ///
 /// # Errors
 /// `MissingModel`, naming the id, every place that was searched, and the remedy.
 pub fn find(id: ModelId) -> Result<Arc<Model>, Error> {
+    find_in(id, None)
+}
+
+fn find_in(id: ModelId, open_files: Option<&Lookup<'_>>) -> Result<Arc<Model>, Error> {
     let mut searched = Vec::new();
     for source in SOURCES {
         match source(id) {
@@ -57,11 +86,20 @@ pub fn find(id: ModelId) -> Result<Arc<Model>, Error> {
             Err(places) => searched.push(places),
         }
     }
+    if let Some(lookup) = open_files {
+        match open_files::find(lookup.host, id, lookup.extent) {
+            Ok(model) => {
+                register(Arc::clone(&model));
+                return Ok(model);
+            }
+            Err(places) => searched.push(places),
+        }
+    }
     Err(Error::new(
         ErrorKind::MissingModel,
         format!(
             "model {id} was not found. Searched: {}. Remedy: get the file {id}.sae and put it into one of these \
-             folders, or name its folder in {PATH_VARIABLE}",
+             folders, or name its folder in {PATH_VARIABLE}, or put it into the HDF5 file: sae embed FILE {id}.sae",
             searched.join("; ")
         ),
     ))

@@ -72,6 +72,14 @@ def trained(tmp_path_factory):
     return model, model_id, searched
 
 
+@pytest.fixture(scope="session")
+def spheres(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("spheres") / "test.h5"
+    tools.sae("synth", path, "--frames", "64", "--families", "sphere", "--seed", "22")
+    with h5py.File(path) as f:
+        return path, f["frames"][...]
+
+
 @pytest.fixture
 def write(tmp_path):
     """Writes one dataset `/frames` with h5py; filter flags as for `sae filter-args`, none for an unfiltered one."""

@@ -1,9 +1,7 @@
 """Files whose frames are coded by a trained network: they need the model to be read, and say so without it."""
 import json
 
-import h5py
 import numpy as np
-import pytest
 
 import tools
 
@@ -11,14 +9,6 @@ READ = """
 with h5py.File(sys.argv[1]) as f:
     np.save(sys.argv[2], f["frames"][...])
 """
-
-
-@pytest.fixture(scope="module")
-def spheres(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("spheres") / "test.h5"
-    tools.sae("synth", path, "--frames", "64", "--families", "sphere", "--seed", "22")
-    with h5py.File(path) as f:
-        return path, f["frames"][...]
 
 
 def pack(trained, spheres, folder, *flags):

@@ -29,6 +29,9 @@ pub trait Replace {
     /// Whether this object is to be replaced.
     fn wants(&self, key: &ObjectKey) -> bool;
 
+    /// Whether the object at this path of the source is to be left out.
+    fn leaves_out(&self, path: &str) -> bool;
+
     /// Writes the replacement of `original` in its new place; attributes and references follow.
     ///
     /// # Errors
@@ -111,6 +114,9 @@ impl<'a> TreeCopy<'a> {
         for (name, info) in links(from)? {
             interrupt::check()?;
             let path = join(group_path, &name);
+            if self.replace.leaves_out(&path) {
+                continue;
+            }
             let link = link_properties(&info)?;
             match info.link_type {
                 LinkType::Hard => self.copy_object(from, to, &name, &path, &link),

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod create;
 pub mod dataset;
 pub mod element;
+pub mod embedded;
 pub mod file;
 pub mod pipeline;
 pub mod raw;

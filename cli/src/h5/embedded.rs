@@ -1,0 +1,179 @@
+//! Models inside an HDF5 file: `/.h5z_sae/models/<id>`, a scalar dataset of opaque type whose one value is the model
+//! file. The plugin reads them by the same rules (plugin/src/embedded.rs).
+//!
+//! A scalar, because tools that put filters on all datasets of a file (`h5repack -f GZIP=9`) leave scalars alone:
+//! a model behind the filter that needs it could not be read.
+
+use h5z_sae::sae::ModelId;
+use h5zsae::models::{EMBEDDED_GROUPS, MAX_FILE_BYTES, embedded_path};
+use hdf5::dataset::Layout;
+use hdf5::{Dataset, File, Group, LinkType};
+use hdf5_sys::h5d::{H5D_fill_time_t, H5D_layout_t, H5Dclose, H5Dcreate2, H5Dread, H5Dwrite};
+use hdf5_sys::h5p::{
+    H5P_CLS_DATASET_CREATE, H5P_DEFAULT, H5Pcreate, H5Pget_external_count, H5Pset_fill_time, H5Pset_layout,
+    H5Pset_obj_track_times,
+};
+use hdf5_sys::h5s::{H5S_ALL, H5S_class_t, H5Screate};
+use hdf5_sys::h5t::{H5T_class_t, H5Tcreate, H5Tget_class, H5Tset_tag};
+
+use super::dataset;
+use super::file::links;
+use super::raw::{Id, c_string, call, check};
+use crate::error::{At, CliError};
+
+/// Tag of the opaque type, for those who look into the file.
+const TAG: &str = "H5Z-SAE model (.sae)";
+
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 16;
+
+/// Ids of the models that a file holds, by the names of their datasets.
+///
+/// # Errors
+/// HDF5's own sentence.
+pub fn ids(file: &File) -> Result<Vec<ModelId>, CliError> {
+    let Some(group) = models_group(file)? else { return Ok(Vec::new()) };
+    Ok(links(&group)?.iter().filter_map(|(name, _)| id_of_name(name)).collect())
+}
+
+fn id_of_name(name: &str) -> Option<ModelId> {
+    let digits = name.len() == ID_DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    digits.then(|| u64::from_str_radix(name, 16).ok().map(ModelId)).flatten()
+}
+
+/// The group of the models. A link that leads out of the file is not followed: it counts as none.
+fn models_group(file: &File) -> Result<Option<Group>, CliError> {
+    let mut group = file.group("/")?;
+    for path in EMBEDDED_GROUPS {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if !is_hard_link(&group, name)? {
+            return Ok(None);
+        }
+        group = group.group(name).at(path)?;
+    }
+    Ok(Some(group))
+}
+
+fn is_hard_link(group: &Group, name: &str) -> Result<bool, CliError> {
+    Ok(links(group)?.iter().any(|(found, info)| found == name && info.link_type == LinkType::Hard))
+}
+
+/// The bytes of the model file of that id, checked against the id; `None` where there is none.
+///
+/// # Errors
+/// A sentence that begins with the dataset's path: what is there is not what is expected.
+pub fn read(file: &File, id: ModelId) -> Result<Option<Vec<u8>>, CliError> {
+    let Some(group) = models_group(file)? else { return Ok(None) };
+    let name = id.to_string();
+    if !is_hard_link(&group, &name)? {
+        return Ok(None);
+    }
+    let path = embedded_path(id);
+    let bytes = dataset::open(&group, &name).and_then(|model| content(&model)).at(&path)?;
+    match ModelId::of_file(&bytes) {
+        found if found == id => Ok(Some(bytes)),
+        found => Err(CliError::new(format!("{path}: its content has the id {found}"))),
+    }
+}
+
+fn content(model: &Dataset) -> Result<Vec<u8>, CliError> {
+    let dtype = model.dtype()?;
+    // SAFETY: the datatype is open.
+    let class = call(|| unsafe { H5Tget_class(dtype.id()) });
+    if class != H5T_class_t::H5T_OPAQUE || !model.is_scalar() {
+        return Err(CliError::new("is an ordinary dataset, expected a scalar of opaque type"));
+    }
+    let plist = model.create_plist()?;
+    // SAFETY: the list is open.
+    let n_external = check(call(|| unsafe { H5Pget_external_count(plist.id()) }))?;
+    if !matches!(model.layout(), Layout::Contiguous | Layout::Compact) || n_external != 0 {
+        return Err(CliError::new("is stored in chunks or in other files, expected one contiguous block"));
+    }
+    let n_bytes = dtype.size();
+    if n_bytes as u64 > MAX_FILE_BYTES || model.storage_size() != n_bytes as u64 {
+        return Err(CliError::new(format!(
+            "has {n_bytes} bytes, of which {} are stored: expected all of them, and {MAX_FILE_BYTES} at most",
+            model.storage_size()
+        )));
+    }
+    let mut bytes = vec![0u8; n_bytes];
+    // SAFETY: the buffer has the size of the dataset's one value in its own type.
+    check(call(|| unsafe {
+        H5Dread(model.id(), dtype.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.as_mut_ptr().cast())
+    }))?;
+    Ok(bytes)
+}
+
+/// Puts a model file into an HDF5 file that is open for writing, in place of what has its name. `id`: its own.
+///
+/// # Errors
+/// HDF5's own sentence.
+pub fn write(file: &File, id: ModelId, bytes: &[u8]) -> Result<(), CliError> {
+    let group = create_models_group(file)?;
+    let name = id.to_string();
+    if group.link_exists(&name) {
+        group.unlink(&name)?;
+    }
+    let tag = c_string(TAG)?;
+    // SAFETY: any size above 0 may be asked for.
+    let dtype = Id::own(call(|| unsafe { H5Tcreate(H5T_class_t::H5T_OPAQUE, bytes.len()) }))?;
+    // SAFETY: an open opaque type, and a string that ends with a NUL.
+    check(call(|| unsafe { H5Tset_tag(dtype.get(), tag.as_ptr()) }))?;
+    // SAFETY: takes a class alone.
+    let space = Id::own(call(|| unsafe { H5Screate(H5S_class_t::H5S_SCALAR) }))?;
+    let plist = creation_properties()?;
+    let c_name = c_string(&name)?;
+    // SAFETY: all identifiers are open, and the name ends with a NUL.
+    let model = check(call(|| unsafe {
+        let (dtype, space, plist) = (dtype.get(), space.get(), plist.get());
+        H5Dcreate2(group.id(), c_name.as_ptr(), dtype, space, H5P_DEFAULT, plist, H5P_DEFAULT)
+    }))?;
+    // SAFETY: an open dataset of the type that is named, whose one value has as many bytes as the slice.
+    let written = check(call(|| unsafe {
+        H5Dwrite(model, dtype.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.as_ptr().cast())
+    }));
+    // SAFETY: an open dataset, which nobody else closes.
+    let closed = check(call(|| unsafe { H5Dclose(model) }));
+    written.and(closed).map(drop)
+}
+
+fn create_models_group(file: &File) -> Result<Group, CliError> {
+    let mut group = file.group("/")?;
+    for path in EMBEDDED_GROUPS {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        group = if !group.link_exists(name) {
+            group.create_group_builder().obj_track_times(false).create(name)?
+        } else if is_hard_link(&group, name)? {
+            group.group(name).at(path)?
+        } else {
+            return Err(CliError::new(format!("{path}: is a link to somewhere else, expected a group")));
+        };
+    }
+    Ok(group)
+}
+
+/// Contiguous, and without the time of writing, so that the same model makes the same bytes.
+fn creation_properties() -> Result<Id, CliError> {
+    // SAFETY: the class identifier is HDF5's own, initialised by the lock's first use.
+    let plist = Id::own(call(|| unsafe { H5Pcreate(*H5P_CLS_DATASET_CREATE) }))?;
+    // SAFETY: an open creation list.
+    check(call(|| unsafe { H5Pset_layout(plist.get(), H5D_layout_t::H5D_CONTIGUOUS) }))?;
+    // SAFETY: an open creation list.
+    check(call(|| unsafe { H5Pset_fill_time(plist.get(), H5D_fill_time_t::H5D_FILL_TIME_NEVER) }))?;
+    // SAFETY: an open creation list.
+    check(call(|| unsafe { H5Pset_obj_track_times(plist.get(), 0) }))?;
+    Ok(plist)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_ids_name_models() {
+        assert_eq!(id_of_name("00000000000000ff"), Some(ModelId(255)));
+        for name in ["ff", "00000000000000FF", "+0000000000000ff", "000000000000000ff", "notes"] {
+            assert_eq!(id_of_name(name), None, "{name}");
+        }
+    }
+}
