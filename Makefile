@@ -11,13 +11,14 @@ PYTHON      := $(VENV)/bin/python
 export VENV TARGET
 export H5ZSAE_PLUGIN_DIR := $(RELEASE)
 
-.PHONY: help demo test build install uninstall headers setup bench paper
+.PHONY: help demo test build install uninstall headers setup bench paper cuda cuda-check
 
 help:
 	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
 	@echo "make test      install what is missing, run every test"
 	@echo "make build     $(TARGET)/release/libh5zsae.so (filter and C library) and $(TARGET)/release/sae"
 	@echo "make install   copy them to PREFIX ($(PREFIX))"
+	@echo "make cuda      $(TARGET)/release/h5zsae/libh5zsae_cuda.so: networks on NVIDIA GPUs; docs/cuda.md"
 	@echo "make headers   regenerate include/h5zsae.h"
 	@echo "make setup     only install what is missing"
 	@echo "make bench     the tables in README.md, beside other codecs (half an hour)"
@@ -41,6 +42,14 @@ test: setup build
 headers:
 	H5Z_SAE_WRITE_HEADER=1 cargo test --quiet $(CARGO_FLAGS) --workspace --test header
 
+cuda:
+	scripts/cuda.sh
+
+# Needs a GPU.
+cuda-check: cuda
+	cargo run --release $(CARGO_FLAGS) -p h5z-sae-cuda --example same_bits -- \
+		$(RELEASE)/h5zsae/libh5zsae_cuda.so $(CUDA_CHECK_FLAGS)
+
 bench: build
 	scripts/setup.sh --bench
 	$(PYTHON) benches/peers $(BENCH_FLAGS)
@@ -55,8 +64,11 @@ install: build
 	install -D -m 644 include/h5zsae.h $(DESTDIR)$(PREFIX)/include/h5zsae.h
 	install -d $(DESTDIR)$(PREFIX)/lib/hdf5/plugin
 	ln -sf ../../libh5zsae.so $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so
+	if [ -e $(RELEASE)/h5zsae/libh5zsae_cuda.so ]; then install -D -m 755 $(RELEASE)/h5zsae/libh5zsae_cuda.so \
+		$(DESTDIR)$(PREFIX)/lib/h5zsae/libh5zsae_cuda.so; fi
 	@echo "HDF5 finds the filter with HDF5_PLUGIN_PATH=$(PREFIX)/lib/hdf5/plugin"
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/sae $(DESTDIR)$(PREFIX)/lib/libh5zsae.so
 	rm -f $(DESTDIR)$(PREFIX)/lib/hdf5/plugin/libh5zsae.so $(DESTDIR)$(PREFIX)/include/h5zsae.h
+	rm -f $(DESTDIR)$(PREFIX)/lib/h5zsae/libh5zsae_cuda.so

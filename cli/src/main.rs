@@ -8,6 +8,7 @@ mod bound;
 mod check;
 mod chunking;
 mod compress;
+mod device;
 mod error;
 mod fields;
 mod filter_args;

@@ -14,6 +14,7 @@ use rayon::ThreadPool;
 use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, in_groups, thread_pool, write_compressed};
+use crate::device::DeviceArgs;
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like, user_fill};
@@ -56,6 +57,8 @@ pub struct Args {
     mask_value: Option<String>,
     #[command(flatten)]
     encoder: EncoderArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -75,6 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     refuse_same_file(&args.input, &args.output)?;
     let bound = args.bound.bound()?;
     register_filter()?;
+    args.device.choose();
     let model = args.model.as_deref().map(models::load_and_register).transpose()?;
     let source = open(&args.input)?;
     let pool = thread_pool(args.jobs.map(usize::from))?;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Nothing of HDF5 is linked: the library loads into any process, whichever HDF5 that holds, and into none.
-//! `unsafe` lives in `abi`, `callbacks`, `host`, `host_buf`, `dataset` and `error_stack`; `filter`, `models` and
-//! `threads` are safe Rust over slices.
+//! `unsafe` lives in `abi`, `callbacks`, `host`, `host_buf`, `dataset` and `error_stack`; `device`, `filter`,
+//! `models` and `threads` are safe Rust.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -19,6 +19,7 @@ compile_error!(
 pub mod abi;
 mod callbacks;
 mod dataset;
+pub mod device;
 mod error_stack;
 mod filter;
 mod guard;
