@@ -1,24 +1,31 @@
 //! The codec's backend where a device may be at hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use h5z_sae::sae::backend::{Backend, NetworkDevice, Weights};
 use h5z_sae_kernels::GemmBackend;
 
 use crate::Device;
 
+type Found = Option<Arc<Device>>;
+
 /// Whole layers on a device, if there is one; all else on the CPU.
-#[derive(Clone)]
 pub struct DeviceBackend {
-    /// For what the device declines, and for everything without one.
-    pub cpu: GemmBackend,
-    /// The device.
-    pub device: Option<Arc<Device>>,
+    cpu: GemmBackend,
+    device: LazyLock<Found, Box<dyn FnOnce() -> Found + Send>>,
+}
+
+impl DeviceBackend {
+    /// Products on `cpu`, networks on what `find_device` finds, which is called when there is a network to run: not
+    /// every chunk has one, and a GPU takes its time to come up.
+    pub fn new(cpu: GemmBackend, find_device: impl FnOnce() -> Found + Send + 'static) -> Self {
+        Self { cpu, device: LazyLock::new(Box::new(find_device)) }
+    }
 }
 
 impl Backend for DeviceBackend {
     fn name(&self) -> &'static str {
-        if self.device().is_some() { "device" } else { self.cpu.name() }
+        self.cpu.name()
     }
 
     fn integer_product(&self, rows: usize, left: &[i64], weights: &Weights, out: &mut [i64]) {

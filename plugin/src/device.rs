@@ -62,18 +62,17 @@ pub fn choose(choice: Option<DeviceChoice>) {
     *lock(&ASKED) = choice;
 }
 
-/// The backend for networks: on the chosen device, with `cpu` for all else.
+/// The backend for networks: on the chosen device, opened when the first network is to run, with `cpu` for all else.
 ///
 /// # Errors
 /// `InvalidArgument` where the variable counts and is no device's name.
 pub fn backend(cpu: GemmBackend) -> Result<DeviceBackend, Error> {
     let asked = *lock(&ASKED);
     let choice = asked.map_or_else(chosen_by_variable, Ok)?;
-    let device = match choice {
+    Ok(DeviceBackend::new(cpu, move || match choice {
         DeviceChoice::Cpu => None,
         DeviceChoice::Cuda(ordinal) => device(ordinal),
-    };
-    Ok(DeviceBackend { cpu, device })
+    }))
 }
 
 fn chosen_by_variable() -> Result<DeviceChoice, Error> {

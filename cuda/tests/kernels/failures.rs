@@ -57,7 +57,7 @@ fn names_the_device_that_is_not_there() {
 #[test]
 fn a_device_short_of_memory_loses_nothing_and_says_so_once() {
     let (device, reports) = open(host_library(), SHORT_OF_MEMORY).unwrap();
-    let backend = DeviceBackend { cpu: GemmBackend::default(), device: Some(Arc::new(device)) };
+    let backend = DeviceBackend::new(GemmBackend::default(), || Some(Arc::new(device)));
     let spec = random_spec(0);
     let model = Model::parse(&spec.to_bytes().unwrap()).unwrap();
     for seed in 0..3 {
