@@ -29,5 +29,6 @@ fi
 cat "$folder/complaints"
 [ "$lines" -eq 1 ] || complain "$lines lines on stderr: one expected"
 grep -q 'GPU cuda:0 is not used' "$folder/complaints" || complain "the line does not say that the GPU is not used"
-HDF5_PLUGIN_PATH=$release h5diff "$folder/cpu.h5" "$folder/cuda.h5" || complain "without a GPU other values were written"
+HDF5_PLUGIN_PATH=$release h5diff "$folder/cpu.h5" "$folder/cuda.h5" ||
+    complain "without a GPU other values were written"
 echo "check_cuda: no GPU could be used, and the CPU wrote the same values"

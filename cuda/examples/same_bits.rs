@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use h5z_sae::Error;
-use h5z_sae::sae::{Model, ModelSpec};
 use h5z_sae::sae::backend::NetworkDevice;
 use h5z_sae::sae::testing::{extreme_spec, random_codes, random_spec};
+use h5z_sae::sae::{Model, ModelSpec};
 use h5z_sae_cuda::Device;
 use h5z_sae_kernels::GemmBackend;
 
@@ -74,10 +74,10 @@ fn count_different(device: &Device, model: &Model, seed: u64) -> Result<usize, S
     let codes = random_codes(model.spec(), seed, PATCHES_OF_A_MODEL);
     let mut on_cpu = vec![0; codes.len() * model.n_values()];
     let mut on_device = vec![0; on_cpu.len()];
-    model
-        .decode_patches(&GemmBackend::default(), &codes, &mut on_cpu)
-        .map_err(|error| error.message().to_string())?;
-    if !device.decode_patches(model, &codes, &mut on_device) {
+    let sentence = |error: Error| error.message().to_string();
+    model.decode_patches(&GemmBackend::default(), &codes, &mut on_cpu).map_err(sentence)?;
+    let checked = model.check_codes(&codes).map_err(sentence)?;
+    if !device.decode_patches(checked, &mut on_device) {
         return Err("the device failed".to_string());
     }
     Ok(on_cpu.iter().zip(&on_device).filter(|(a, b)| a != b).count())

@@ -1,5 +1,5 @@
-// One batch of patches on its way through the network: a stream, memory for every layer, and pinned memory for what goes
-// there and comes back. A network has a few lanes, so that batches of several threads and chunks overlap.
+// One batch of patches on its way through the network: a stream, memory for every layer, and pinned memory for what
+// goes there and comes back. A network has a few lanes, so that batches of several threads and chunks overlap.
 #pragma once
 
 #include <cstring>

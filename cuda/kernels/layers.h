@@ -114,7 +114,7 @@ struct PlainCoefficients {
     }
 };
 
-// Steps 5 and 6 after the product: a sum becomes a value, or two of a point-symmetric patch. One of the outputs is null.
+// Steps 5 and 6 after the product: a sum becomes a value, or two of a point-symmetric patch. One output is null.
 struct FinishValue {
     DecoderView net;
     int32_t *values_q30;

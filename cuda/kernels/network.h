@@ -37,7 +37,8 @@ struct WeightBlock {
     DeviceArray<uint32_t> words;
 
     WeightBlock(const h5zsae_cuda_block &block, uint32_t n_cols, LeftWidth left)
-        : depth(static_cast<int>(block.rows)), left_digits(left.digits()), weight_digits(block.weight_bits == 8 ? 1 : 2) {
+        : depth(static_cast<int>(block.rows)), left_digits(left.digits()),
+          weight_digits(block.weight_bits == 8 ? 1 : 2) {
         way = choose_way(block, n_cols, left);
         if (way == Way::bytes) {
             const std::vector<uint32_t> packed = pack_digits(block, n_cols);

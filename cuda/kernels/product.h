@@ -1,5 +1,5 @@
-// Matrix products in tiles: a block makes TILE_ROWS x TILE_COLS sums, a thread ROWS x COLS of them, and TILE_DEPTH terms
-// of each at a time come through the block's shared memory.
+// Matrix products in tiles: a block makes TILE_ROWS x TILE_COLS sums, a thread ROWS x COLS of them, and TILE_DEPTH
+// terms of each at a time come through the block's shared memory.
 //
 // What is multiplied and what becomes of a sum is the problem's affair:
 //
@@ -109,8 +109,8 @@ struct NumberProduct {
     }
 };
 
-// Products of integers by their bytes: left = sum of 2^(8a) times its digit a, the weights likewise with b, and for each
-// pair of digits the inner products of four at a time. Digits are unsigned but the highest, which is two's complement
+// Products of integers by their bytes: left = sum of 2^(8a) times its digit a, the weights likewise with b, and for
+// each pair of digits the inner products of four at a time. Digits are unsigned but the highest, which is two's complement
 // where the number has a sign.
 //
 // A sum over 2^16 terms stays below 2^32 where both digits are unsigned (2^16 * 255 * 255) and within 2^31 where one is

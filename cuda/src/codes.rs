@@ -1,6 +1,6 @@
 //! Codes of patches as the device's library takes them: the entries of all patches in a row, and where each begins.
 
-use h5z_sae::sae::PatchCode;
+use h5z_sae::sae::backend::CheckedCodes;
 
 use crate::library::RawCodes;
 
@@ -38,11 +38,12 @@ pub(crate) struct CodeLists {
 }
 
 impl CodeLists {
-    /// Of codes that the codec has checked: every step of a latent is below 2²⁵.
+    /// As the codes are checked, every step of a latent is below 2²⁵.
     ///
     /// # Errors
     /// Where there are more entries than 32 bits count.
-    pub(crate) fn try_new(codes: &[PatchCode], latent_frac_bits: u8) -> Result<Self, String> {
+    pub(crate) fn try_new(checked: CheckedCodes<'_>) -> Result<Self, String> {
+        let (codes, latent_frac_bits) = (checked.codes(), checked.model().latent_frac_bits());
         let (mut latents, mut linear) = (Entries::default(), Entries::default());
         for code in codes {
             let shift = latent_frac_bits - code.latent_step_log2;

@@ -6,8 +6,8 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use h5z_sae::sae::backend::NetworkDevice;
-use h5z_sae::sae::{Model, ModelId, PatchCode};
+use h5z_sae::sae::backend::{CheckedCodes, NetworkDevice};
+use h5z_sae::sae::{Model, ModelId};
 
 use crate::codes::{CodeLists, count};
 use crate::image::with_image;
@@ -36,8 +36,8 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// Opens device `ordinal`, from 0, by the library in the file `library`. `report` is called with a sentence when the
-    /// device fails later on: once, as nothing is asked of it after that.
+    /// Opens device `ordinal`, from 0, by the library in the file `library`. `report` is called with a sentence when
+    /// the device fails later on: once, as nothing is asked of it after that.
     ///
     /// # Errors
     /// A sentence: no such library, another version of it, no driver, no such device.
@@ -126,23 +126,27 @@ impl Drop for Device {
     }
 }
 
+fn n_values(codes: CheckedCodes<'_>) -> usize {
+    codes.codes().len() * codes.model().n_values()
+}
+
 impl NetworkDevice for Device {
-    fn decode_patches(&self, model: &Model, codes: &[PatchCode], out: &mut [i32]) -> bool {
-        assert_eq!(out.len(), codes.len() * model.n_values(), "values");
-        self.on_network(model, |Network(network)| {
-            let lists = CodeLists::try_new(codes, model.latent_frac_bits())?;
-            // SAFETY: a network of this device; lists of checked codes; room for n values each, as asserted.
+    fn decode_patches(&self, codes: CheckedCodes<'_>, out: &mut [i32]) -> bool {
+        assert_eq!(out.len(), n_values(codes), "values");
+        self.on_network(codes.model(), |Network(network)| {
+            let lists = CodeLists::try_new(codes)?;
+            // SAFETY: the network of this model; lists of codes checked for it; room for n values each, as asserted.
             call(|message| unsafe {
                 (self.library.decode)(network.as_ptr(), &lists.raw(), out.as_mut_ptr(), message)
             })
         })
     }
 
-    fn reconstruct_transformed(&self, model: &Model, codes: &[PatchCode], out: &mut [f32]) -> bool {
-        assert_eq!(out.len(), codes.len() * model.n_values(), "values");
-        self.on_network(model, |Network(network)| {
-            let lists = CodeLists::try_new(codes, model.latent_frac_bits())?;
-            // SAFETY: a network of this device; lists of checked codes; room for n values each, as asserted.
+    fn reconstruct_transformed(&self, codes: CheckedCodes<'_>, out: &mut [f32]) -> bool {
+        assert_eq!(out.len(), n_values(codes), "values");
+        self.on_network(codes.model(), |Network(network)| {
+            let lists = CodeLists::try_new(codes)?;
+            // SAFETY: the network of this model; lists of codes checked for it; room for n values each, as asserted.
             call(|message| unsafe {
                 (self.library.reconstruct)(network.as_ptr(), &lists.raw(), out.as_mut_ptr(), message)
             })
@@ -154,7 +158,7 @@ impl NetworkDevice for Device {
         assert_eq!(out.len(), n_patches * model.n_latents(), "latents");
         self.on_network(model, |Network(network)| {
             let n_patches = count(n_patches)?;
-            // SAFETY: a network of this device; n values are read and ℓ written for each patch, as asserted.
+            // SAFETY: the network of this model; n values are read and ℓ written for each patch, as asserted.
             call(|message| unsafe {
                 (self.library.latents)(
                     network.as_ptr(),
@@ -172,7 +176,7 @@ impl NetworkDevice for Device {
         assert_eq!(out.len(), n_patches * model.n_linear(), "coefficients");
         self.on_network(model, |Network(network)| {
             let n_patches = count(n_patches)?;
-            // SAFETY: a network of this device; n values are read and K written for each patch, as asserted.
+            // SAFETY: the network of this model; n values are read and K written for each patch, as asserted.
             call(|message| unsafe {
                 (self.library.project)(
                     network.as_ptr(),

@@ -139,7 +139,7 @@ impl Library {
     /// A sentence, where it cannot be loaded, is of another version, or lacks a function.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let in_file = |error: libloading::Error| format!("{}: {error}", path.display());
-        // SAFETY: the library is ours; its initialisers are those of C++ and of CUDA's runtime, which only set memory up.
+        // SAFETY: the library is ours; its initialisers, those of C++ and of CUDA's runtime, only set memory up.
         let object = unsafe { SharedObject::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(in_file)?;
         let version = abi_version(&object).map_err(in_file)?;
         if version != ABI_VERSION {

@@ -111,18 +111,37 @@ pub trait Backend: Send + Sync {
 /// Each method returns whether it did. Where it did not, `out` holds anything, and the codec works through the layers
 /// itself, with the products of the [`Backend`]. So a device may decline a model, or fail, and nothing is lost.
 pub trait NetworkDevice: Send + Sync {
-    /// As [`Model::decode_patches`]: steps 1 to 6 of `sae::decode`, bit for bit. The codes have been checked, and `out`
-    /// has room for n values each.
-    fn decode_patches(&self, model: &Model, codes: &[PatchCode], out: &mut [i32]) -> bool;
+    /// As [`Model::decode_patches`]: steps 1 to 6 of `sae::decode`, bit for bit. `out` has room for n values of each
+    /// code.
+    fn decode_patches(&self, codes: CheckedCodes<'_>, out: &mut [i32]) -> bool;
 
-    /// As [`Model::reconstruct_transformed`], under the same promises.
-    fn reconstruct_transformed(&self, model: &Model, codes: &[PatchCode], out: &mut [f32]) -> bool;
+    /// As [`Model::reconstruct_transformed`], with the same room.
+    fn reconstruct_transformed(&self, codes: CheckedCodes<'_>, out: &mut [f32]) -> bool;
 
     /// As [`Model::analyze`] before all but the largest latents are set to 0: ℓ values for each n of `patches`.
     fn latents(&self, model: &Model, patches: &[f32], out: &mut [f32]) -> bool;
 
     /// As [`Model::project`]: K values for each n of `residual`.
     fn project(&self, model: &Model, residual: &[f32], out: &mut [f32]) -> bool;
+}
+
+/// Codes that obey every rule of [`PatchCode`] for their model, as [`Model::check_codes`] found.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedCodes<'a> {
+    pub(super) model: &'a Model,
+    pub(super) codes: &'a [PatchCode],
+}
+
+impl<'a> CheckedCodes<'a> {
+    /// The model that the codes are for.
+    pub fn model(self) -> &'a Model {
+        self.model
+    }
+
+    /// The codes.
+    pub fn codes(self) -> &'a [PatchCode] {
+        self.codes
+    }
 }
 
 /// What a [`NetworkDevice`] needs of a model beside its [`ModelSpec`](super::ModelSpec): numbers that follow from it.

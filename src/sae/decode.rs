@@ -18,7 +18,7 @@
 //! For Penalty::Grad the rows gathered are sums: Σᵢ z[i]·w[i] with z a running sum of steps g is Σᵢ g[i]·s[i], where
 //! s[i] = w[i] + w[i+1] + … + w[ℓ−1].
 
-use super::backend::{Backend, LeftRange, Weights};
+use super::backend::{Backend, CheckedCodes, LeftRange, Weights};
 use super::check::Broken;
 use super::spec::{IntTensor, ModelSpec, Penalty};
 use super::transform::{InverseTransform, rounding_shift};
@@ -101,8 +101,9 @@ impl Model {
         codes: &[PatchCode],
         out: &mut [i32],
     ) -> Result<(), Error> {
-        self.check_codes(codes, out.len())?;
-        if backend.device().is_some_and(|device| device.decode_patches(self, codes, out)) {
+        let checked = self.check_codes(codes)?;
+        self.check_room(codes, out.len())?;
+        if backend.device().is_some_and(|device| device.decode_patches(checked, out)) {
             return Ok(());
         }
         let (inverse, frac_bits) = (self.exact().inverse, self.spec().decoder.output_frac_bits);
@@ -120,8 +121,9 @@ impl Model {
         codes: &[PatchCode],
         out: &mut [f32],
     ) -> Result<(), Error> {
-        self.check_codes(codes, out.len())?;
-        if backend.device().is_some_and(|device| device.reconstruct_transformed(self, codes, out)) {
+        let checked = self.check_codes(codes)?;
+        self.check_room(codes, out.len())?;
+        if backend.device().is_some_and(|device| device.reconstruct_transformed(checked, out)) {
             return Ok(());
         }
         let unit = (-f64::from(self.spec().decoder.output_frac_bits)).exp2();
@@ -129,14 +131,21 @@ impl Model {
         Ok(())
     }
 
-    /// Whether all codes obey the rules of [`PatchCode`], and there is room for so many values.
-    fn check_codes(&self, codes: &[PatchCode], room: usize) -> Result<(), Error> {
-        let n_needed = codes.len() * self.n_values();
-        if room != n_needed {
-            let n_codes = codes.len();
-            return Err(Error::invalid(format!("room for {room} values: {n_codes} patches need {n_needed}")));
+    /// Checks codes of patches.
+    ///
+    /// # Errors
+    /// `Corrupt` where a code breaks a rule of [`PatchCode`] or a latent reaches 2²⁴.
+    pub fn check_codes<'a>(&'a self, codes: &'a [PatchCode]) -> Result<CheckedCodes<'a>, Error> {
+        codes.iter().try_for_each(|code| self.check_code(code))?;
+        Ok(CheckedCodes { model: self, codes })
+    }
+
+    fn check_room(&self, codes: &[PatchCode], room: usize) -> Result<(), Error> {
+        let (n_codes, n_needed) = (codes.len(), codes.len() * self.n_values());
+        if room == n_needed {
+            return Ok(());
         }
-        codes.iter().try_for_each(|code| self.check_code(code))
+        Err(Error::invalid(format!("room for {room} values: {n_codes} patches need {n_needed}")))
     }
 
     fn check_code(&self, code: &PatchCode) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-"""Networks on a device, as programs ask for it: by H5Z_SAE_DEVICE and by --device. The kernels are compiled for the host
-here, which has a device 0, and a device 1 that is always short of memory and so shows that it was asked."""
+"""Networks on a device, as programs ask for it: by H5Z_SAE_DEVICE and by --device. The kernels are compiled for the
+host here, which has a device 0, and a device 1 that is always short of memory and so shows that it was asked."""
 import os
 import re
 import shutil

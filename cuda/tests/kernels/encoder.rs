@@ -50,35 +50,43 @@ fn latents_and_projections_are_near_those_of_the_cpu() {
     }
 }
 
-struct NoOther;
+/// Finds one model.
+struct Only(Arc<Model>);
 
-impl ModelSource for NoOther {
+impl ModelSource for Only {
     fn model(&self, id: ModelId) -> Result<Arc<Model>, Error> {
-        let builtin = Model::builtin()?;
-        assert_eq!(builtin.id(), id);
-        Ok(builtin)
+        assert_eq!(id, self.0.id());
+        Ok(Arc::clone(&self.0))
     }
+}
+
+const EDGE: usize = 32;
+
+/// Smooth frames, each with a maximum of nearly 1.
+fn frames(n_frames: usize) -> Vec<f32> {
+    let value = |i: usize| {
+        let (frame, row, col) = (i / (EDGE * EDGE), i / EDGE % EDGE, i % EDGE);
+        let (down, across) = (row as f32 - 15.5, col as f32 - 15.5);
+        (-(down * down + across * across) / (60.0 + 20.0 * frame as f32)).exp()
+    };
+    (0..n_frames * EDGE * EDGE).map(value).collect()
 }
 
 #[test]
 fn streams_of_a_device_keep_their_bound_and_decode_alike_on_the_cpu() {
     let bound = 1e-3;
     let backend = host_backend();
+    let spec = cosine_spec(PatchShape { rows: EDGE, cols: EDGE }, false);
+    let model = Only(Model::parse(&spec.to_bytes().unwrap()).unwrap());
     let element = ElementType::try_new(ElementClass::Float, 4, ByteOrder::Little).unwrap();
-    let shape = ChunkShape::try_new(&[2, 64, 64]).unwrap();
-    let values: Vec<f32> = (0..2 * 64 * 64)
-        .map(|i| {
-            let (frame, row, col) = (i / 4096, i / 64 % 64, i % 64);
-            let (down, across) = (row as f32 - 31.5, col as f32 - 31.5);
-            (-(down * down + across * across) / (60.0 + 20.0 * frame as f32)).exp()
-        })
-        .collect();
+    let shape = ChunkShape::try_new(&[3, EDGE, EDGE]).unwrap();
+    let values = frames(3);
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let mut options = Options::new(Bound::Absolute(bound));
-    options.model = Some(Model::builtin().unwrap());
+    options.model = Some(Arc::clone(&model.0));
     let stream = compress_chunk(&bytes, element, &shape, &options, &backend).unwrap();
-    let on_cpu = decompress_chunk(&stream, &Limits::default(), &NoOther, &ScalarBackend).unwrap();
-    let on_device = decompress_chunk(&stream, &Limits::default(), &NoOther, &backend).unwrap();
+    let on_cpu = decompress_chunk(&stream, &Limits::default(), &model, &ScalarBackend).unwrap();
+    let on_device = decompress_chunk(&stream, &Limits::default(), &model, &backend).unwrap();
     assert_eq!(on_cpu, on_device);
     assert!(backend.device().is_some());
     let (decoded, _) = on_cpu.as_chunks::<4>();
@@ -89,7 +97,7 @@ fn streams_of_a_device_keep_their_bound_and_decode_alike_on_the_cpu() {
         .fold(0.0, f64::max);
     assert!(largest <= bound, "off by {largest}");
     let cpu_stream = compress_chunk(&bytes, element, &shape, &options, &GemmBackend::default()).unwrap();
-    let counts = h5z_sae::count_methods(&stream, &NoOther).unwrap();
+    let counts = h5z_sae::count_methods(&stream, &model).unwrap();
     assert!(counts.network > 0, "the network coded nothing: {counts:?}");
     assert!(
         stream.len() <= cpu_stream.len() * 11 / 10,

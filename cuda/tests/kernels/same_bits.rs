@@ -10,16 +10,17 @@ use crate::host_device;
 
 #[track_caller]
 fn assert_same_values(device: &Device, model: &Model, codes: &[PatchCode], what: &str) {
+    let checked = model.check_codes(codes).unwrap();
     let mut expected = vec![0; codes.len() * model.n_values()];
     model.decode_patches(&ScalarBackend, codes, &mut expected).unwrap();
     let mut found = vec![-1; expected.len()];
-    assert!(device.decode_patches(model, codes, &mut found), "{what}: the device declined");
+    assert!(device.decode_patches(checked, &mut found), "{what}: the device declined");
     assert_eq!(found, expected, "{what}");
 
     let mut expected = vec![0.0; codes.len() * model.n_values()];
     model.reconstruct_transformed(&ScalarBackend, codes, &mut expected).unwrap();
     let mut found = vec![f32::NAN; expected.len()];
-    assert!(device.reconstruct_transformed(model, codes, &mut found), "{what}: the device declined");
+    assert!(device.reconstruct_transformed(checked, &mut found), "{what}: the device declined");
     assert!(
         found.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())),
         "{what}, in real units"
