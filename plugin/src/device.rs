@@ -109,13 +109,20 @@ fn open(ordinal: u32) -> Option<Arc<Device>> {
 /// # Errors
 /// A sentence that names the places searched, and the remedy.
 fn find_library() -> Result<PathBuf, String> {
-    let ours = library_file(find_library as *const c_void).and_then(|path| path.canonicalize().ok());
-    let ours = ours.ok_or("the file of this library is not known")?;
-    let candidates = candidates(&ours);
+    let candidates = candidates(&our_file().ok_or("the file of this library is not known")?);
     candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let searched: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
         format!("there is no {}; `make cuda` builds it (docs/cuda.md)", searched.join(" and no "))
     })
+}
+
+/// The file that holds this code, links followed.
+fn our_file() -> Option<PathBuf> {
+    let loaded = library_file(our_file as *const c_void)?;
+    // A bare name is that of a program which the shell found on its path: it says nothing of where it lies.
+    let is_bare = loaded.components().count() == 1;
+    let path = if is_bare { std::env::current_exe().ok()? } else { loaded };
+    path.canonicalize().ok()
 }
 
 /// Beside this library, and for a program `bin/sae` beside the library in `lib`.
