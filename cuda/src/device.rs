@@ -17,12 +17,15 @@ use crate::library::{Library, RawDevice, RawNetwork, call};
 pub struct Device {
     library: Library,
     handle: NonNull<RawDevice>,
-    networks: Mutex<HashMap<ModelId, Network>>,
+    networks: Mutex<HashMap<NetworkKey, Network>>,
     /// CUDA's state is not inherited by a forked child.
     process: u32,
     failed: AtomicBool,
     report: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// A model's id, n, ℓ and K. Two models can be made to share the id, but sizes measure what a call reads and writes.
+type NetworkKey = (ModelId, [usize; 3]);
 
 /// A model's weights in the device's memory. Freed by the device alone.
 #[derive(Clone, Copy)]
@@ -88,11 +91,12 @@ impl Device {
     /// The model's network; its weights are copied to the device at their first use.
     fn network(&self, model: &Model) -> Result<Network, String> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&network) = networks.get(&model.id()) {
+        let key = (model.id(), [model.n_values(), model.n_latents(), model.n_linear()]);
+        if let Some(&network) = networks.get(&key) {
             return Ok(network);
         }
         let network = self.load(model)?;
-        networks.insert(model.id(), network);
+        networks.insert(key, network);
         Ok(network)
     }
 
