@@ -11,13 +11,14 @@ PYTHON      := $(VENV)/bin/python
 export VENV TARGET
 export H5ZSAE_PLUGIN_DIR := $(RELEASE)
 
-.PHONY: help demo test build install uninstall headers setup bench paper
+.PHONY: help demo test build install uninstall headers setup bench paper cuda cuda-check
 
 help:
 	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
 	@echo "make test      install what is missing, run every test"
 	@echo "make build     $(TARGET)/release/libh5zsae.so (filter and C library) and $(TARGET)/release/sae"
 	@echo "make install   copy them to PREFIX ($(PREFIX)), below DESTDIR if that is set; make uninstall removes them"
+	@echo "make cuda      $(TARGET)/release/h5zsae/libh5zsae_cuda.so: networks on NVIDIA GPUs; docs/cuda.md"
 	@echo "make headers   regenerate include/h5zsae.h"
 	@echo "make setup     only install what is missing"
 	@echo "make bench     the tables in README.md, beside other codecs (half an hour)"
@@ -40,6 +41,14 @@ test: setup build
 # cbindgen is a development dependency of the plugin: the test that compares the header also writes it.
 headers:
 	H5Z_SAE_WRITE_HEADER=1 cargo test --quiet $(CARGO_FLAGS) --workspace --test header
+
+cuda:
+	scripts/cuda.sh
+
+# Needs a GPU.
+cuda-check: cuda
+	cargo run --release $(CARGO_FLAGS) -p h5z-sae-cuda --example same_bits -- \
+		$(RELEASE)/h5zsae/libh5zsae_cuda.so $(CUDA_CHECK_FLAGS)
 
 bench: build
 	scripts/setup.sh --bench

@@ -91,7 +91,7 @@ module h5zsae
     public :: h5zsae_version, h5zsae_abi_version_f, h5zsae_last_error
     public :: h5zsae_model_load, h5zsae_model_parse, h5zsae_model_find, h5zsae_model_register, h5zsae_model_id
     public :: h5zsae_model_free, h5zsae_compress_bound, h5zsae_compress, h5zsae_decompress, h5zsae_stream_info
-    public :: h5zsae_buffer_free, h5zsae_cd_values, h5zsae_filter_class, h5zsae_register_filter
+    public :: h5zsae_buffer_free, h5zsae_cd_values, h5zsae_filter_class, h5zsae_register_filter, h5zsae_set_device
 
     interface
         function h5zsae_version() bind(c) result(version)
@@ -108,6 +108,13 @@ module h5zsae
         function h5zsae_last_error() bind(c) result(message)
             import
             type(c_ptr) :: message
+        end function
+
+        ! name ends with c_null_char: "cpu", "cuda" or "cuda:N"
+        function h5zsae_set_device(name) bind(c) result(status)
+            import
+            character(kind=c_char), intent(in) :: name(*)
+            integer(c_int) :: status
         end function
 
         function h5zsae_model_load(path, model) bind(c) result(status)

@@ -16,7 +16,8 @@
  * Panics     No fault of the library ends or unwinds the program: it is caught and returned as H5ZSAE_INTERNAL.
  * Threads    All functions may be called from any thread. A buffer belongs to one call at a time.
  *
- * Environment: H5Z_SAE_NUM_THREADS (1 if not set), H5Z_SAE_MODEL_PATH (folders with model files, separated by colons).
+ * Environment: H5Z_SAE_NUM_THREADS (1 if not set), H5Z_SAE_MODEL_PATH (folders with model files, separated by colons),
+ *              H5Z_SAE_DEVICE ("cpu" if not set; as the name for h5zsae_set_device).
  */
 
 #ifndef H5ZSAE_H
@@ -293,6 +294,14 @@ uint32_t h5zsae_abi_version(void);
  * Belongs to the library and is valid until the next failure in the same thread.
  */
 const char *h5zsae_last_error(void);
+
+/**
+ * Chooses where networks run from now on, for the filter and all functions of this process. A GPU that cannot be used
+ * is no error: the CPU takes over with the same values, and one line on stderr says why.
+ *
+ * @param name "cpu", "cuda" or "cuda:N" with the number of a GPU, from 0; NULL: what H5Z_SAE_DEVICE says
+ */
+h5zsae_status h5zsae_set_device(const char *name);
 
 /**
  * Reads a model file.

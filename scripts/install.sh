@@ -108,6 +108,10 @@ install_all() {
     put_link "$soname" "$lib/libh5zsae.so"
     # HDF5 opens every library in this folder: one name is enough.
     put_link "../../$soname" "$lib/hdf5/plugin/libh5zsae.so"
+    # Made by `make cuda` where there are GPUs. HDF5 opens no folder inside its plugin folder.
+    if [ -e "$RELEASE/h5zsae/libh5zsae_cuda.so" ]; then
+        put 755 "$RELEASE/h5zsae/libh5zsae_cuda.so" "$lib/h5zsae/libh5zsae_cuda.so"
+    fi
     put 644 include/h5zsae.h "$prefix/include/h5zsae.h"
     put 644 include/h5zsae.F90 "$prefix/include/h5zsae.F90"
     put 644 "$made/h5zsae.pc" "$lib/pkgconfig/h5zsae.pc"

@@ -3,6 +3,7 @@
 use h5z_sae::cd_values::StoredParams;
 use h5z_sae::{ChunkShape, ElementType, Limits, Options, compress_chunk, decompress_chunk};
 use h5z_sae_kernels::GemmBackend;
+use h5zsae::device;
 use hdf5::Dataset;
 
 use crate::error::CliError;
@@ -44,7 +45,8 @@ impl ChunkCoder {
 
     fn compress(&self, values: Vec<u8>, region: &Region) -> Result<Vec<u8>, CliError> {
         let whole = pad(values, &region.dims, &self.chunk, &self.fill);
-        Ok(compress_chunk(&whole, self.element, &self.shape, &self.options, &GemmBackend::default())?)
+        let backend = device::backend(GemmBackend::default())?;
+        Ok(compress_chunk(&whole, self.element, &self.shape, &self.options, &backend)?)
     }
 }
 
@@ -117,7 +119,8 @@ impl Fetched {
         };
         let whole_bytes = chunk.iter().product::<usize>() * element.size_bytes();
         let limits = Limits { max_chunk_bytes: whole_bytes };
-        let values = decompress_chunk(&stream, &limits, &models::Lookup, &GemmBackend::default())?;
+        let backend = device::backend(GemmBackend::default())?;
+        let values = decompress_chunk(&stream, &limits, &models::Lookup, &backend)?;
         if values.len() != whole_bytes {
             return Err(h5z_sae::Error::new(
                 h5z_sae::ErrorKind::Corrupt,

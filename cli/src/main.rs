@@ -9,6 +9,7 @@ mod check;
 mod chunking;
 mod completions;
 mod compress;
+mod device;
 mod embed;
 mod embedding;
 mod error;

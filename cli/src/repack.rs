@@ -13,6 +13,7 @@ use hdf5::{Dataset, File, LocationType};
 use crate::bound::{BoundArgs, EncoderArgs, bit_pattern, describe, requested};
 use crate::chunking::{self, Chunking};
 use crate::compress::{ChunkCoder, write_compressed};
+use crate::device::DeviceArgs;
 use crate::embedding::{Embedding, Wish};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
@@ -66,6 +67,8 @@ pub struct Args {
     mask_value: Option<String>,
     #[command(flatten)]
     encoder: EncoderArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -85,6 +88,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     refuse_same_file(&args.input, &args.output)?;
     let bound = args.bound.bound()?;
     register_filter()?;
+    args.device.choose();
     let model = args.model.as_deref().map(models::read_file).transpose()?;
     if let Some(file) = &model {
         h5zsae::models::register(Arc::clone(&file.model));

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::bound::describe;
 use crate::check::{Finding, check_dataset};
+use crate::device::DeviceArgs;
 use crate::embedding::Embedding;
 use crate::error::{At, CliError};
 use crate::h5::dataset;
@@ -49,6 +50,8 @@ pub struct Args {
     /// Frame to draw, of the first compressed dataset or of the first --dataset
     #[arg(long, value_name = "N", requires = "picture", default_value_t = 0)]
     frame: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -63,6 +66,7 @@ pub struct Args {
 /// Wrong arguments, files that cannot be read, missing models.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     register_filter()?;
+    args.device.choose();
     args.model.as_deref().map(models::load_and_register).transpose()?;
     let (original, compressed) = (open(&args.original)?, open(&args.compressed)?);
     [&original, &compressed].into_iter().try_for_each(models::register_embedded)?;

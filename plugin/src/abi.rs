@@ -21,7 +21,7 @@ use h5z_sae::{
 };
 
 use crate::guard::{self, Failure, null_argument};
-use crate::{callbacks, host, host_buf, models, threads};
+use crate::{callbacks, device, host, host_buf, models, threads};
 
 /// The filter's number for H5Pset_filter. Not registered with The HDF Group: it lies in the range that is left for
 /// unregistered use.
@@ -205,6 +205,27 @@ pub extern "C" fn h5zsae_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn h5zsae_last_error() -> *const c_char {
     guard::last_error()
+}
+
+/// Chooses where networks run from now on, for the filter and all functions of this process. A GPU that cannot be used
+/// is no error: the CPU takes over with the same values, and one line on stderr says why.
+///
+/// @param name "cpu", "cuda" or "cuda:N" with the number of a GPU, from 0; NULL: what H5Z_SAE_DEVICE says
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn h5zsae_set_device(name: *const c_char) -> h5zsae_status {
+    call(|| {
+        if name.is_null() {
+            device::choose(None);
+            return Ok(());
+        }
+        // SAFETY: not NULL, and a string by the header's rules.
+        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+        let choice = name.parse().map_err(|message| {
+            Error::new(ErrorKind::InvalidArgument, format!("h5zsae_set_device: name is {message}"))
+        })?;
+        device::choose(Some(choice));
+        Ok(())
+    })
 }
 
 /// Reads a model file.

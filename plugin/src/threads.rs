@@ -5,20 +5,25 @@
 use std::num::NonZero;
 
 use h5z_sae::{Error, ErrorKind};
+use h5z_sae_cuda::DeviceBackend;
 use h5z_sae_kernels::GemmBackend;
+
+use crate::device;
 
 const VARIABLE: &str = "H5Z_SAE_NUM_THREADS";
 
 /// More threads than any machine has cores are a mistake.
 const MAX_THREADS: usize = 1024;
 
-/// The backend for the network's products.
+/// The backend for networks: these threads, and the device that was chosen.
 ///
 /// # Errors
-/// `InvalidArgument` if `H5Z_SAE_NUM_THREADS` is set to anything but a number from 1 to 1024.
-pub(crate) fn backend() -> Result<GemmBackend, Error> {
+/// `InvalidArgument` if `H5Z_SAE_NUM_THREADS` is set to anything but a number from 1 to 1024, or `H5Z_SAE_DEVICE` to
+/// anything but a device.
+pub(crate) fn backend() -> Result<DeviceBackend, Error> {
     let value = std::env::var_os(VARIABLE);
-    Ok(GemmBackend { threads: n_threads(value.as_deref().map(|value| value.to_string_lossy()))? })
+    let threads = n_threads(value.as_deref().map(|value| value.to_string_lossy()))?;
+    device::backend(GemmBackend { threads })
 }
 
 fn n_threads(value: Option<impl AsRef<str>>) -> Result<NonZero<usize>, Error> {

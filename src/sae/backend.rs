@@ -4,6 +4,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul};
 
 use super::check::{Broken, F64_EXACT_LIMIT};
+use super::{Model, PatchCode};
 
 /// First integer that f32 no longer tells from its neighbours.
 const F32_EXACT_LIMIT: i64 = 1 << 24;
@@ -98,6 +99,68 @@ pub trait Backend: Send + Sync {
         right_transposed: bool,
         out: &mut [f32],
     );
+
+    /// A device that runs a network's layers as a whole, if there is one.
+    fn device(&self) -> Option<&dyn NetworkDevice> {
+        None
+    }
+}
+
+/// Runs the layers of a network on whole batches of patches, of one chunk or of several.
+///
+/// Each method returns whether it did. Where it did not, `out` holds anything, and the codec works through the layers
+/// itself, with the products of the [`Backend`]. So a device may decline a model, or fail, and nothing is lost.
+pub trait NetworkDevice: Send + Sync {
+    /// As [`Model::decode_patches`]: steps 1 to 6 of `sae::decode`, bit for bit. `out` has room for n values of each
+    /// code.
+    fn decode_patches(&self, codes: CheckedCodes<'_>, out: &mut [i32]) -> bool;
+
+    /// As [`Model::reconstruct_transformed`], with the same room.
+    fn reconstruct_transformed(&self, codes: CheckedCodes<'_>, out: &mut [f32]) -> bool;
+
+    /// As [`Model::analyze`] before all but the largest latents are set to 0: ℓ values for each n of `patches`.
+    fn latents(&self, model: &Model, patches: &[f32], out: &mut [f32]) -> bool;
+
+    /// As [`Model::project`]: K values for each n of `residual`.
+    fn project(&self, model: &Model, residual: &[f32], out: &mut [f32]) -> bool;
+}
+
+/// Codes that obey every rule of [`PatchCode`] for their model, as [`Model::check_codes`] found.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedCodes<'a> {
+    pub(super) model: &'a Model,
+    pub(super) codes: &'a [PatchCode],
+}
+
+impl<'a> CheckedCodes<'a> {
+    /// The model that the codes are for.
+    pub fn model(self) -> &'a Model {
+        self.model
+    }
+
+    /// The codes.
+    pub fn codes(self) -> &'a [PatchCode] {
+        self.codes
+    }
+}
+
+/// What a [`NetworkDevice`] needs of a model beside its [`ModelSpec`](super::ModelSpec): numbers that follow from it.
+#[derive(Clone, Copy, Debug)]
+pub struct DerivedConstants<'m> {
+    /// For `Penalty::Grad` what a row of the hidden layer adds up to from itself to the last: s of `sae::decode`, ℓ × m.
+    pub hidden_sums: Option<&'m [i32]>,
+    /// L of `sae::transform` in Q24; 0 unless the transform is `Transform::Log`.
+    pub log_exponent_q24: i64,
+    /// E of `sae::transform`: 2^(i/256) in Q30.
+    pub powers_q30: &'static [u32; 257],
+    /// Q of `sae::decode`: 2^(i/4) in Q30.
+    pub quarter_octaves_q30: [u32; 4],
+    /// The basis in real units, K × n′.
+    pub basis: &'m [f32],
+    /// K: one over the squared norm of a full row; 0 for a row of zeros.
+    pub inverse_norms: &'m [f32],
+    /// The mean in real units, n.
+    pub mean: &'m [f32],
 }
 
 /// Inner product of two vectors of one length. Sixteen running sums, so that the compiler may use vector registers

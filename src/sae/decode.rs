@@ -18,7 +18,7 @@
 //! For Penalty::Grad the rows gathered are sums: Σᵢ z[i]·w[i] with z a running sum of steps g is Σᵢ g[i]·s[i], where
 //! s[i] = w[i] + w[i+1] + … + w[ℓ−1].
 
-use super::backend::{Backend, LeftRange, Weights};
+use super::backend::{Backend, CheckedCodes, LeftRange, Weights};
 use super::check::Broken;
 use super::spec::{IntTensor, ModelSpec, Penalty};
 use super::transform::{InverseTransform, rounding_shift};
@@ -69,6 +69,14 @@ impl ExactLayers {
     pub(super) fn basis(&self) -> &Weights {
         &self.basis
     }
+
+    pub(super) fn hidden_sums(&self) -> Option<&[i32]> {
+        self.hidden_sums.as_deref()
+    }
+
+    pub(super) fn inverse(&self) -> InverseTransform {
+        self.inverse
+    }
 }
 
 /// s[i][j] = w[i][j] + w[i+1][j] + … for all rows i.
@@ -93,8 +101,14 @@ impl Model {
         codes: &[PatchCode],
         out: &mut [i32],
     ) -> Result<(), Error> {
+        let checked = self.check_codes(codes)?;
+        self.check_room(codes, out.len())?;
+        if backend.device().is_some_and(|device| device.decode_patches(checked, out)) {
+            return Ok(());
+        }
         let (inverse, frac_bits) = (self.exact().inverse, self.spec().decoder.output_frac_bits);
-        self.for_each_output(backend, codes, out, |output| inverse.value_q30(output, frac_bits))
+        self.for_each_output(backend, codes, out, |output| inverse.value_q30(output, frac_bits));
+        Ok(())
     }
 
     /// As [`Model::decode_patches`], but in the domain of the network: o in real units, rounded to f32.
@@ -107,8 +121,52 @@ impl Model {
         codes: &[PatchCode],
         out: &mut [f32],
     ) -> Result<(), Error> {
+        let checked = self.check_codes(codes)?;
+        self.check_room(codes, out.len())?;
+        if backend.device().is_some_and(|device| device.reconstruct_transformed(checked, out)) {
+            return Ok(());
+        }
         let unit = (-f64::from(self.spec().decoder.output_frac_bits)).exp2();
-        self.for_each_output(backend, codes, out, |output| (output as f64 * unit) as f32)
+        self.for_each_output(backend, codes, out, |output| (output as f64 * unit) as f32);
+        Ok(())
+    }
+
+    /// Checks codes of patches.
+    ///
+    /// # Errors
+    /// `Corrupt` where a code breaks a rule of [`PatchCode`] or a latent reaches 2²⁴.
+    pub fn check_codes<'a>(&'a self, codes: &'a [PatchCode]) -> Result<CheckedCodes<'a>, Error> {
+        codes.iter().try_for_each(|code| self.check_code(code))?;
+        Ok(CheckedCodes { model: self, codes })
+    }
+
+    fn check_room(&self, codes: &[PatchCode], room: usize) -> Result<(), Error> {
+        let (n_codes, n_needed) = (codes.len(), codes.len() * self.n_values());
+        if room == n_needed {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("room for {room} values: {n_codes} patches need {n_needed}")))
+    }
+
+    fn check_code(&self, code: &PatchCode) -> Result<(), Error> {
+        let shift = latent_shift(code.latent_step_log2, self.latent_frac_bits())?;
+        check_indices("latent", &code.latents, self.n_latents())?;
+        let mut running_sum = 0;
+        for &(index, level) in &code.latents {
+            let step = i64::from(level) << shift;
+            running_sum += step;
+            let latent = if self.penalty() == Penalty::Grad { running_sum } else { step };
+            if latent.abs() >= LATENT_LIMIT {
+                return Err(Error::corrupt(format!("latent {index} is {latent}: below 2^24 allowed")));
+            }
+        }
+        let (step, most) = (code.linear_step_quarters, self.max_linear_step_quarters());
+        if step > most {
+            return Err(Error::corrupt(format!(
+                "linear step 2^-({step}/4): the model allows 2^-({most}/4) and coarser"
+            )));
+        }
+        check_indices("linear", &code.linear, self.n_linear())
     }
 
     /// Steps 1 to 5, then `value` of every output, in batches of bounded size.
@@ -118,19 +176,12 @@ impl Model {
         codes: &[PatchCode],
         out: &mut [V],
         value: impl Fn(i64) -> V,
-    ) -> Result<(), Error> {
+    ) {
         let n_values = self.n_values();
-        if out.len() != codes.len() * n_values {
-            let (expected, found) = (codes.len() * n_values, out.len());
-            return Err(Error::invalid(format!(
-                "room for {found} values: {} patches need {expected}",
-                codes.len()
-            )));
-        }
         let n_stored = self.spec().n_stored();
         let batch_len = self.batch_len();
         for (codes, out) in codes.chunks(batch_len).zip(out.chunks_mut(batch_len * n_values)) {
-            let coefs = self.coefficients(backend, codes)?;
+            let coefs = self.coefficients(backend, codes);
             let mut sums = vec![0; codes.len() * n_stored];
             backend.integer_product(codes.len(), &coefs, self.exact().basis(), &mut sums);
             for (sums, patch) in sums.chunks_exact(n_stored).zip(out.chunks_exact_mut(n_values)) {
@@ -140,7 +191,6 @@ impl Model {
                 mirror(patch, n_stored);
             }
         }
-        Ok(())
     }
 
     /// Patches that are worked on together, so that no layer holds more than [`LARGEST_BATCH`] integers.
@@ -150,11 +200,11 @@ impl Model {
     }
 
     /// Steps 1 to 4: c, K for each code.
-    fn coefficients(&self, backend: &dyn Backend, codes: &[PatchCode]) -> Result<Vec<i64>, Error> {
+    fn coefficients(&self, backend: &dyn Backend, codes: &[PatchCode]) -> Vec<i64> {
         let (n_hidden, n_linear) = (self.n_hidden(), self.n_linear());
         let mut hidden = vec![0; codes.len() * n_hidden];
         for (code, hidden) in codes.iter().zip(hidden.chunks_exact_mut(n_hidden)) {
-            self.hidden_layer(code, hidden)?;
+            self.hidden_layer(code, hidden);
         }
         let mut coefs = match &self.exact().coef {
             None => hidden,
@@ -165,31 +215,22 @@ impl Model {
             }
         };
         for (code, coefs) in codes.iter().zip(coefs.chunks_exact_mut(n_linear)) {
-            self.finish_coefficients(code, coefs)?;
+            self.finish_coefficients(code, coefs);
         }
-        Ok(coefs)
+        coefs
     }
 
     /// Steps 1 and 2 of one patch; `hidden` comes with zeros.
-    fn hidden_layer(&self, code: &PatchCode, hidden: &mut [i64]) -> Result<(), Error> {
+    fn hidden_layer(&self, code: &PatchCode, hidden: &mut [i64]) {
         let decoder = &self.spec().decoder;
-        let shift = latent_shift(code.latent_step_log2, decoder.latent_frac_bits)?;
-        check_indices("latent", &code.latents, self.n_latents())?;
-        let mut running_sum = 0;
+        let shift = decoder.latent_frac_bits - code.latent_step_log2;
         for &(index, level) in &code.latents {
-            let step = i64::from(level) << shift;
-            running_sum += step;
-            let latent = if self.penalty() == Penalty::Grad { running_sum } else { step };
-            if latent.abs() >= LATENT_LIMIT {
-                return Err(Error::corrupt(format!("latent {index} is {latent}: below 2^24 allowed")));
-            }
-            self.add_hidden_row(index as usize, step, hidden);
+            self.add_hidden_row(index as usize, i64::from(level) << shift, hidden);
         }
         let largest = (1 << decoder.hidden_bits) - 1;
         for (sum, &bias) in hidden.iter_mut().zip(&decoder.hidden_bias) {
             *sum = rounding_shift(*sum + i64::from(bias), decoder.hidden_shift).clamp(0, largest);
         }
-        Ok(())
     }
 
     /// Adds one gathered row. The sums wrap: with Penalty::Grad a partial sum may leave i64, the whole one cannot.
@@ -208,26 +249,22 @@ impl Model {
     }
 
     /// Steps 3 (after its product) and 4 of one patch.
-    fn finish_coefficients(&self, code: &PatchCode, coefs: &mut [i64]) -> Result<(), Error> {
+    fn finish_coefficients(&self, code: &PatchCode, coefs: &mut [i64]) {
         let decoder = &self.spec().decoder;
-        let (step, most) = (code.linear_step_quarters, self.max_linear_step_quarters());
-        if step > most {
-            return Err(Error::corrupt(format!(
-                "linear step 2^-({step}/4): the model allows 2^-({most}/4) and coarser"
-            )));
-        }
-        check_indices("linear", &code.linear, self.n_linear())?;
         for ((coef, &bias), &shift) in coefs.iter_mut().zip(&decoder.coef_bias).zip(&decoder.coef_shift) {
             *coef = rounding_shift(*coef + i64::from(bias), shift);
         }
         for &(index, level) in &code.linear {
             let coef = &mut coefs[index as usize];
             // Saturation is far beyond the clamp, so the result is that of exact integers.
-            *coef = coef.saturating_add(linear_coef(level, step, decoder.coef_frac_bits[index as usize]));
+            *coef = coef.saturating_add(linear_coef(
+                level,
+                code.linear_step_quarters,
+                decoder.coef_frac_bits[index as usize],
+            ));
         }
         let largest = (1 << decoder.coef_bits) - 1;
         coefs.iter_mut().for_each(|coef| *coef = (*coef).clamp(-largest, largest));
-        Ok(())
     }
 }
 
@@ -243,6 +280,7 @@ fn widen_rows(rows: Vec<i64>, cols: usize, wanted: usize) -> Vec<i64> {
     wide
 }
 
+/// Bits by which levels of a step are shifted to latents, if the model has that step.
 fn latent_shift(step_log2: u8, frac_bits: u8) -> Result<u8, Error> {
     let message = || format!("latent step 2^-{step_log2}: the model allows 2^-{frac_bits} and coarser");
     frac_bits.checked_sub(step_log2).ok_or_else(|| Error::corrupt(message()))

@@ -5,10 +5,12 @@
 //! below is the full one, n values in real units; a point-symmetric model stores its first half, which then acts on
 //! x\[p\] + x\[n−1−p\] (a middle value counts once).
 
-use super::backend::Backend;
+use super::backend::{Backend, DerivedConstants};
 use super::decode::LATENT_LIMIT;
+use super::exp2_table::EXP2_Q30;
 use super::spec::{ModelSpec, Penalty};
 use super::{Model, transform};
+use crate::octaves::quarter_octaves;
 
 /// Levels that the stream can hold end here on both sides.
 const LARGEST_LEVEL: i32 = LATENT_LIMIT as i32 - 1;
@@ -58,6 +60,20 @@ fn stored_positions(spec: &ModelSpec) -> Vec<usize> {
 }
 
 impl Model {
+    /// What a [`NetworkDevice`](super::backend::NetworkDevice) needs beside [`Model::spec`].
+    pub fn derived_constants(&self) -> DerivedConstants<'_> {
+        let (exact, float) = (self.exact(), self.float());
+        DerivedConstants {
+            hidden_sums: exact.hidden_sums(),
+            log_exponent_q24: exact.inverse().log_exponent_q24(),
+            powers_q30: &EXP2_Q30,
+            quarter_octaves_q30: std::array::from_fn(quarter_octaves),
+            basis: &float.basis,
+            inverse_norms: &float.inverse_norms,
+            mean: &float.mean,
+        }
+    }
+
     /// T of values over the patch's scale: where a frame's largest value is 1 after scaling, `values` are these.
     /// Any number of values; `out` has the same length. Inverse, in integers: the end of [`Model::decode_patches`].
     pub fn transform_patch(&self, values: &[f32], out: &mut [f32]) {
@@ -67,11 +83,23 @@ impl Model {
     /// Latents of patches: ℓ values from 0 for each row of n. For `Penalty::Z` all but the `active` largest are 0;
     /// for `Penalty::Grad` they are all there, as [`Model::quantize_latents`] chooses the steps.
     pub fn analyze(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
-        let batch = patches.chunks(self.batch_len() * self.n_values());
-        batch.flat_map(|patches| self.analyze_batch(backend, patches)).collect()
+        let n_latents = self.n_latents();
+        let mut latents = vec![0.0; patches.len() / self.n_values() * n_latents];
+        if !backend.device().is_some_and(|device| device.latents(self, patches, &mut latents)) {
+            let batch_len = self.batch_len();
+            let batches = patches.chunks(batch_len * self.n_values());
+            for (patches, latents) in batches.zip(latents.chunks_mut(batch_len * n_latents)) {
+                latents.copy_from_slice(&self.latents_of_batch(backend, patches));
+            }
+        }
+        let active = self.spec().active as usize;
+        if self.penalty() == Penalty::Z && active > 0 {
+            latents.chunks_exact_mut(n_latents).for_each(|row| keep_largest(row, active));
+        }
+        latents
     }
 
-    fn analyze_batch(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
+    fn latents_of_batch(&self, backend: &dyn Backend, patches: &[f32]) -> Vec<f32> {
         let encoder = &self.spec().encoder;
         let n_rows = patches.len() / self.n_values();
         let (n_hidden, n_latents) = (self.n_hidden(), self.n_latents());
@@ -88,10 +116,6 @@ impl Model {
         let mut latents = vec![0.0; n_rows * n_latents];
         backend.float_product((n_rows, n_hidden, n_latents), &hidden, &encoder.latent, false, &mut latents);
         add_bias_and_rectify(&mut latents, &encoder.latent_bias);
-        let active = self.spec().active as usize;
-        if self.penalty() == Penalty::Z && active > 0 {
-            latents.chunks_exact_mut(n_latents).for_each(|row| keep_largest(row, active));
-        }
         latents
     }
 
@@ -120,12 +144,18 @@ impl Model {
     /// Linear coefficients of what a reconstruction leaves: for each row of n the K inner products with the rows of
     /// the basis over their squared norms. Least squares as far as the rows are orthogonal.
     pub fn project(&self, backend: &dyn Backend, residual: &[f32]) -> Vec<f32> {
-        let no_mean = vec![0.0; self.n_values()];
-        let mut coefs = Vec::with_capacity(residual.len() / self.n_values() * self.n_linear());
-        for residual in residual.chunks(self.batch_len() * self.n_values()) {
-            coefs.extend(self.coordinates(backend, residual, &no_mean, self.n_linear()));
+        let (n_values, n_linear) = (self.n_values(), self.n_linear());
+        let mut coefs = vec![0.0; residual.len() / n_values * n_linear];
+        if backend.device().is_some_and(|device| device.project(self, residual, &mut coefs)) {
+            return coefs;
         }
-        for row in coefs.chunks_exact_mut(self.n_linear()) {
+        let no_mean = vec![0.0; n_values];
+        let batch_len = self.batch_len();
+        let batches = residual.chunks(batch_len * n_values);
+        for (residual, coefs) in batches.zip(coefs.chunks_mut(batch_len * n_linear)) {
+            coefs.copy_from_slice(&self.coordinates(backend, residual, &no_mean, n_linear));
+        }
+        for row in coefs.chunks_exact_mut(n_linear) {
             row.iter_mut().zip(&self.float().inverse_norms).for_each(|(coef, norm)| *coef *= norm);
         }
         coefs

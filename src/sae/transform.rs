@@ -64,6 +64,14 @@ impl InverseTransform {
         }
     }
 
+    /// L of the module's description in Q24; 0 where T⁻¹ has none.
+    pub(super) fn log_exponent_q24(self) -> i64 {
+        match self {
+            Self::Log { exponent_q24, .. } => exponent_q24,
+            Self::None | Self::Sqrt { .. } => 0,
+        }
+    }
+
     /// v of `output`, which is in units of 2^−`frac_bits` and below 2⁵⁵ in magnitude.
     pub(super) fn value_q30(self, output: i64, frac_bits: u8) -> i32 {
         let value = match self {

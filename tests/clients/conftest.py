@@ -17,7 +17,7 @@ import tools  # noqa: E402
 os.environ["HDF5_PLUGIN_PATH"] = str(tools.PLUGIN_DIR)
 # The Python package, as it is: nothing is installed.
 sys.path.insert(0, str(tools.ROOT / "python"))
-for name in ("H5Z_SAE_MODEL_PATH", "H5Z_SAE_NUM_THREADS"):
+for name in ("H5Z_SAE_MODEL_PATH", "H5Z_SAE_NUM_THREADS", "H5Z_SAE_DEVICE"):
     os.environ.pop(name, None)
 
 import h5py  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from h5z_sae import library
 
 # Functions that Python has no use for.
-NOT_CALLED = {"h5zsae_compress_bound", "h5zsae_register_filter"}
+NOT_CALLED = {"h5zsae_compress_bound", "h5zsae_register_filter", "h5zsae_set_device"}
 
 FIELD_TYPES = {"uint32_t": ctypes.c_uint32, "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t,
                "double": ctypes.c_double, "const size_t *": ctypes.POINTER(ctypes.c_size_t)}

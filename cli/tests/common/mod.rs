@@ -34,6 +34,7 @@ impl Folder {
             .args(args)
             .current_dir(self.0.path())
             .env_remove("H5Z_SAE_MODEL_PATH")
+            .env_remove("H5Z_SAE_DEVICE")
             // Programs that other tests start meanwhile inherit this process's open files, and with them HDF5's locks.
             .env("HDF5_USE_FILE_LOCKING", "FALSE")
             .output()

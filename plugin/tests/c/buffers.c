@@ -234,6 +234,16 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* No GPU library lies beside the plugin here: the CPU works, and says so on stderr where there is a network to run. */
+static void chooses_devices(void)
+{
+    CHECK(h5zsae_set_device("gpu") == H5ZSAE_INVALID_ARGUMENT);
+    CHECK(last_error_has("\"gpu\": expected cpu, cuda or cuda:N"));
+    CHECK(h5zsae_set_device("cuda:1") == H5ZSAE_OK);
+    round_trip(3.0f);
+    CHECK(h5zsae_set_device("cpu") == H5ZSAE_OK && h5zsae_set_device(NULL) == H5ZSAE_OK);
+}
+
 int main(void)
 {
     pthread_t threads[2];
@@ -246,6 +256,7 @@ int main(void)
     rejects_nonsense();
     makes_cd_values();
     rejects_options_that_are_no_cd_values();
+    chooses_devices();
     limits_decoding();
     holds_compress_bound();
     for (int i = 0; i < 2; i++)

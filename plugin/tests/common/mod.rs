@@ -108,6 +108,7 @@ impl Bench {
         command
             .env_remove("H5Z_SAE_MODEL_PATH")
             .env_remove("H5Z_SAE_NUM_THREADS")
+            .env_remove("H5Z_SAE_DEVICE")
             .current_dir(self.folder.path());
         command
     }
