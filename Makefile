@@ -35,7 +35,9 @@ build:
 demo: setup build
 	$(PYTHON) scripts/demo.py
 
-test: setup build
+test:
+	scripts/setup.sh --tests
+	$(MAKE) build
 	scripts/test.sh
 
 # cbindgen is a development dependency of the plugin: the test that compares the header also writes it.

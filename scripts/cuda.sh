@@ -5,8 +5,9 @@ cd "$(dirname "$0")/.."
 target=${TARGET:-target}
 folder=$target/release/h5zsae
 environment=.cache/cuda
-# Turing to Blackwell. The last is also there as PTX, from which drivers compile for GPUs that come later.
-architectures=(75 80 86 90 100 120)
+# Turing to Blackwell, or those of CUDA_ARCHITECTURES. The last is also there as PTX, from which drivers compile for
+# GPUs that come later.
+read -ra architectures <<<"${CUDA_ARCHITECTURES:-75 80 86 90 100 120}"
 newest=${architectures[-1]}
 
 # Installs the compiler, unless these very versions were installed before, and prints its folder.

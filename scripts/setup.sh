@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the demo and the tests need and this machine lacks: Debian's HDF5, its tools and clients, compilers, and
-# a Python environment. What is there already is left alone. `--bench` adds what the benchmarks need.
+# Installs what the demo needs and this machine lacks: Debian's HDF5 and its tools, a compiler, and a Python environment.
+# What is there already is left alone. `--tests` adds the clients that are tested, `--bench` what the benchmarks need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
@@ -11,6 +11,9 @@ probes=(
     "command -v pkg-config|pkg-config"
     "command -v h5repack && command -v h5dump && command -v h5diff|hdf5-tools"
     "pkg-config --exists hdf5 || command -v h5cc|libhdf5-dev"
+    "python3 -c 'import ensurepip, venv'|python3-venv"
+)
+[ "${1:-}" != --tests ] || probes+=(
     "command -v gfortran|gfortran"
     "command -v nccopy && command -v ncdump|netcdf-bin"
     "pkg-config --exists netcdf|libnetcdf-dev"
@@ -25,7 +28,6 @@ probes=(
     "command -v mpirun|openmpi-bin"
     "pkg-config --exists hdf5-openmpi|libhdf5-openmpi-dev"
     "ls /usr/lib/llvm-*/lib/libclang.so|libclang-dev"
-    "python3 -c 'import ensurepip, venv'|python3-venv"
 )
 
 missing_packages() {
@@ -98,5 +100,6 @@ selected=$(selected_hdf5)
 [[ " ${packages[*]} " != *" libhdf5-openmpi-dev "* ]] || select_hdf5 "$selected"
 check_python
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-install_requirements tests/requirements.txt
+install_requirements scripts/requirements.txt
+[ "${1:-}" != --tests ] || install_requirements tests/requirements.txt
 [ "${1:-}" != --bench ] || install_requirements benches/requirements.txt

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test, after `make setup build`: Rust's (units, properties, C programs, mpirun), then the HDF5 clients'.
-# Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
+# Every test, after `scripts/setup.sh --tests` and `make build`: Rust's (units, properties, C programs, mpirun), then
+# the HDF5 clients', two files at a time. Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${TARGET:-target}
@@ -16,7 +16,7 @@ if command -v mpirun >/dev/null && command -v mpicc >/dev/null; then
 else
     echo "mpi: cli/tests/mpi.rs (mpirun or mpicc not found: Debian's openmpi-bin, libopenmpi-dev)" >"$logs/missing"
 fi
-"${VENV:-.venv}/bin/python" -m pytest -ra tests/clients </dev/null 2>&1 | tee "$logs/pytest"
+"${VENV:-.venv}/bin/python" -m pytest -ra -n 2 --dist loadfile tests/clients </dev/null 2>&1 | tee "$logs/pytest"
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; …" of every test binary, added up.
 rust_passed=$(awk '/^test result:/ { passed += $4 } END { print passed + 0 }' "$logs/cargo")
