@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test, after `scripts/setup.sh --tests` and `make build`: Rust's (units, properties, C programs, mpirun), then
-# the HDF5 clients', two files at a time. Ends with each runner's closing lines and, by name, whatever was skipped. With CI=1 a skipped test is a failure.
+# the HDF5 clients', two files at a time. Ends with each runner's closing lines and, by name, whatever was skipped.
+# With CI=1 a skipped test is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${TARGET:-target}
