@@ -29,7 +29,7 @@ pub(crate) struct NetworkCandidates {
     pub(crate) headers: Vec<PatchHeader>,
 }
 
-/// Patches on which the steps of a chunk are chosen.
+/// Patches on which the steps of a chunk are chosen, at most.
 const SAMPLES: usize = 32;
 
 /// With fewer, the steps from which the search starts are kept.
@@ -82,9 +82,10 @@ pub(crate) fn find_candidates(
     Ok(headers.iter().any(is_network).then_some(NetworkCandidates { rules: settings.rules, headers }))
 }
 
-/// Some of these patches, on which settings are tried.
+/// A quarter of these patches, on which settings are tried.
 fn sample_of(nth: &[usize]) -> Vec<usize> {
-    evenly_spread(nth.len(), SAMPLES).map(|place| nth[place]).collect()
+    let n_samples = (nth.len() / 4).clamp(LEAST_SAMPLES, SAMPLES);
+    evenly_spread(nth.len(), n_samples).map(|place| nth[place]).collect()
 }
 
 /// The patches of a chunk as the network sees them.
