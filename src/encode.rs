@@ -29,6 +29,9 @@ const MOST_ELONGATED: usize = 8;
 /// Pixels are modelled if a sample becomes smaller by more than one part in so many.
 const LEAST_GAIN: u64 = 50;
 
+/// One half of frames tells the other if a sample with a centre takes less than this percentage of what it takes without.
+const SYMMETRIC_PERCENT: u64 = 65;
+
 /// Frames of that sample, fewer where they have more pixels than this together.
 const MODELLED_FRAMES: usize = 8;
 const MODELLED_PIXELS: usize = 1 << 15;
@@ -178,14 +181,15 @@ impl Chunk<'_> {
     }
 
     fn choose_common(&self) -> Common {
-        let centre = self.choose_centre();
-        Common { centre, modelled: self.choose_modelled(centre) }
+        let (centre, symmetric) = self.choose_centre();
+        Common { centre, modelled: self.choose_modelled(centre, symmetric) }
     }
 
-    /// A centre of symmetry, if coding a sample with it is cheaper than without.
-    fn choose_centre(&self) -> Option<Centre> {
+    /// A centre of symmetry, if coding a sample with it is cheaper than without; and whether one half of frames tells the
+    /// other.
+    fn choose_centre(&self) -> (Option<Centre>, bool) {
         if !centre_may_exist(self.rows, self.cols) || self.latents_only {
-            return None;
+            return (None, false);
         }
         let frames: Vec<usize> = evenly_spread(self.n_frames, SAMPLE_FRAMES).collect();
         let found = self.find_centre(frames[frames.len() / 2]);
@@ -193,20 +197,22 @@ impl Chunk<'_> {
         let sample = self.sample(&frames, found);
         let exact = self.target.is_exact();
         let first = if exact { Method::Grid } else { Method::Aligned };
-        let mut best = (sample.cost(first, Common::default()), None);
+        let without = sample.cost(first, Common::default());
+        let mut best = (without, None);
         for centre in [found, middle].into_iter().take(if found == middle { 1 } else { 2 }) {
             let cost = sample.cost(first, Common { centre: Some(centre), modelled: false });
             if cost < best.0 {
                 best = (cost, Some(centre));
             }
         }
-        best.1
+        (best.1, best.0 < without / 100 * SYMMETRIC_PERCENT)
     }
 
     /// Whether to model pixels: where a sample becomes smaller by it, and, but for the best effort, where the time that
-    /// it takes is well spent. That is on exact values and on noise, which costs more than a bit a pixel.
-    fn choose_modelled(&self, centre: Option<Centre>) -> bool {
-        if self.effort == Effort::Fast || self.latents_only {
+    /// it takes is well spent: not where frames are simulations without noise, one half of which tells the other.
+    fn choose_modelled(&self, centre: Option<Centre>, symmetric: bool) -> bool {
+        let spare_time = self.effort == Effort::Default && symmetric && !self.target.is_exact();
+        if self.effort == Effort::Fast || self.latents_only || spare_time {
             return false;
         }
         // Neighbours, since a frame may tell about the next.
@@ -223,10 +229,6 @@ impl Chunk<'_> {
         };
         let plain = costs(false);
         let least = plain[0].min(plain[1]);
-        let is_noise = least >> 16 > sample.target.bits.len() as u64;
-        if self.effort == Effort::Default && !self.target.is_exact() && !is_noise {
-            return false;
-        }
         let modelled = costs(true);
         modelled[0].min(modelled[1]) < least - least / LEAST_GAIN
     }
