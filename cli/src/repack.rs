@@ -131,7 +131,7 @@ fn embed_model(
     };
     let sizes = plans.iter().map(|plan| Ok(dataset::open(source, &plan.path)?.storage_size()));
     let before = sizes.sum::<Result<u64, CliError>>()?;
-    Embedding::choose(wish, file, source, (before, after))
+    Ok(Embedding::choose(wish, file, source, (before, after)))
 }
 
 /// What becomes of one dataset.
