@@ -7,7 +7,7 @@ use hdf5::Dataset;
 
 use crate::chunking;
 use crate::compress::{Fetched, fetch_chunk};
-use crate::error::CliError;
+use crate::error::{At, CliError};
 use crate::h5::create::user_fill;
 use crate::h5::dataset::{Region, chunk_regions, read_region, read_stored_chunk};
 use crate::h5::element::element_type;
@@ -200,7 +200,10 @@ impl<'a> Comparison<'a> {
     }
 
     fn fetch(&self, region: &Region) -> Result<(Vec<u8>, Fetched), CliError> {
-        Ok((read_region(self.original, region)?, fetch_chunk(self.copy, region, self.only_our_filter)?))
+        let original = read_region(self.original, region);
+        let original = original.at(format_args!("original, values from {:?}", region.start))?;
+        let copy = fetch_chunk(self.copy, region, self.only_our_filter);
+        Ok((original, copy.at(format_args!("chunk at {:?}", region.start))?))
     }
 
     fn compare(

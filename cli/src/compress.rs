@@ -6,7 +6,7 @@ use h5z_sae_kernels::GemmBackend;
 use h5zsae::device;
 use hdf5::Dataset;
 
-use crate::error::CliError;
+use crate::error::{At, CliError};
 use crate::h5::create::fill_bytes;
 use crate::h5::dataset::{
     Region, StoredChunk, chunk_regions, crop, pad, read_region, read_stored_chunk, write_stored_chunk,
@@ -53,7 +53,7 @@ impl ChunkCoder {
 /// Compresses all values of `original` into `target`, whose chunks are still unwritten.
 ///
 /// # Errors
-/// HDF5's own sentence, or the codec's.
+/// HDF5's own sentence, or the codec's, with the chunk's place.
 pub fn write_compressed(
     original: &Dataset,
     target: &Dataset,
@@ -63,10 +63,11 @@ pub fn write_compressed(
 ) -> Result<(), CliError> {
     workers.in_order(
         chunk_regions(&original.shape(), &coder.chunk),
-        |region| read_region(original, region),
+        |region| read_region(original, region).at(format_args!("values from {:?}", region.start)),
         |values, region| coder.compress(values, region),
         |stream, region| {
-            write_stored_chunk(target, &region.start, &stream?)?;
+            let written = stream.and_then(|stream| write_stored_chunk(target, &region.start, &stream));
+            written.at(format_args!("chunk at {:?}", region.start))?;
             progress.advance((region.n_values() * coder.element.size_bytes()) as u64);
             Ok(())
         },

@@ -44,12 +44,7 @@ enum Outcome {
 
 impl Embedding {
     /// Decides. `before`, `after`: stored bytes of the compressed datasets in the source and in the new file.
-    pub fn choose(
-        wish: Wish,
-        file: &ModelFile,
-        source: &File,
-        (before, after): (u64, u64),
-    ) -> Result<Self, CliError> {
+    pub fn choose(wish: Wish, file: &ModelFile, source: &File, (before, after): (u64, u64)) -> Self {
         let (id, model_bytes) = (file.model.id(), file.bytes.len() as u64);
         let saved_bytes = before.saturating_sub(after);
         let outcome = match wish {
@@ -61,7 +56,7 @@ impl Embedding {
             Wish::WhereSmaller if saved_bytes > model_bytes => Outcome::Embedded,
             Wish::WhereSmaller => Outcome::TooLarge { saved_bytes },
         };
-        Ok(Self { id, model_bytes, outcome })
+        Self { id, model_bytes, outcome }
     }
 
     /// Puts the model into the new file, if that was chosen.

@@ -50,7 +50,7 @@ pub fn load_and_register(path: &Path) -> Result<Arc<Model>, CliError> {
 /// # Errors
 /// If HDF5 cannot list them.
 pub fn register_embedded(file: &File) -> Result<(), CliError> {
-    for id in embedded::ids(file)? {
+    for id in embedded::ids(file).at(file.filename())? {
         let found = embedded::read(file, id)
             .and_then(|bytes| bytes.as_deref().map(Model::parse).transpose().map_err(CliError::from));
         match found {
@@ -68,7 +68,7 @@ pub fn register_embedded(file: &File) -> Result<(), CliError> {
 pub fn of_request(request: &RequestedParams) -> Result<Option<Arc<Model>>, CliError> {
     match request.model {
         ModelId(0) => Ok(Model::builtin().ok()),
-        id => Ok(Some(Lookup.model(id)?)),
+        id => Ok(Some(by_id(id)?)),
     }
 }
 
@@ -89,7 +89,7 @@ pub struct Lookup;
 
 impl ModelSource for Lookup {
     fn model(&self, id: ModelId) -> Result<Arc<Model>, Error> {
-        h5zsae::models::find(id)
+        by_id(id)
     }
 }
 

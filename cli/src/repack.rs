@@ -101,7 +101,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         plans.iter().try_for_each(|plan| print(&plan.to_string()))?;
     }
     let pending = PendingFile::try_new(&args.output)?;
-    write_copy(args, &source, pending.path(), &plans, &workers).at(args.output.display())?;
+    write_copy(args, &source, pending.path(), &plans, &workers).at(format_args!(
+        "{} to {}",
+        args.input.display(),
+        args.output.display()
+    ))?;
     let mut report = verify::Report::of_repack(&source, pending.path(), &plans, !args.no_verify, &workers)
         .at(args.output.display())?;
     if let Some(file) = model.as_ref().filter(|_| !report.failed()) {
@@ -131,7 +135,7 @@ fn embed_model(
     };
     let sizes = plans.iter().map(|plan| Ok(dataset::open(source, &plan.path)?.storage_size()));
     let before = sizes.sum::<Result<u64, CliError>>()?;
-    Embedding::choose(wish, file, source, (before, after))
+    Ok(Embedding::choose(wish, file, source, (before, after)))
 }
 
 /// What becomes of one dataset.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use h5z_sae::cd_values::FILTER_ID;
-use hdf5::{Dataset, LocationType};
+use hdf5::{Dataset, File, LocationType};
 
 use crate::compress::fetch_chunk;
 use crate::error::{At, CliError};
@@ -50,20 +50,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     args.model.as_deref().map(models::load_and_register).transpose()?;
     let source = open(&args.input)?;
     models::register_embedded(&source)?;
-    let (mut keys, mut left_out) = (HashSet::new(), HashSet::new());
-    let (mut n_bytes, mut paths) = (0, Vec::new());
-    for path in paths_of(&source, LocationType::Dataset)? {
-        let dataset = source.dataset(&path).at(&path)?;
-        if filters(&dataset)?.iter().any(|filter| filter.id == FILTER_ID) {
-            keys.insert(key_of(&dataset)?);
-            if let Some(params) = stored_params(&dataset).at(&path)? {
-                left_out.insert(h5zsae::models::embedded_path(params.requested().model));
-            }
-            n_bytes += dataset.size() * dataset.dtype()?.size();
-            paths.push(path);
-        }
-    }
-    if keys.is_empty() {
+    let Compressed { keys, paths, model_paths, n_bytes } =
+        Compressed::of(&source).at(args.input.display())?;
+    if paths.is_empty() {
         return Err(CliError::new(format!(
             "{}: no dataset uses filter {FILTER_ID}, so there is nothing to unpack",
             args.input.display()
@@ -72,12 +61,46 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let workers = Workers::try_new(args.jobs)?;
     let pending = PendingFile::try_new(&args.output)?;
     let progress = Progress::bytes("unpacking", n_bytes as u64);
-    let mut unpacker = Unpacker { keys, left_out, workers: &workers, progress };
+    let mut unpacker = Unpacker { keys, left_out: model_paths, workers: &workers, progress };
     create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
-        .at(args.output.display())?;
+        .at(format_args!("{} to {}", args.input.display(), args.output.display()))?;
     pending.finish()?;
     paths.iter().try_for_each(|path| print(&format!("{path}: unpacked")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The datasets of a file that use our filter.
+#[derive(Default)]
+struct Compressed {
+    keys: HashSet<ObjectKey>,
+    paths: Vec<String>,
+    /// Where the file would hold the models that they name.
+    model_paths: HashSet<String>,
+    /// Bytes of their values.
+    n_bytes: usize,
+}
+
+impl Compressed {
+    fn of(source: &File) -> Result<Self, CliError> {
+        let mut found = Self::default();
+        for path in paths_of(source, LocationType::Dataset)? {
+            let dataset = source.dataset(&path).at(&path)?;
+            if filters(&dataset).at(&path)?.iter().any(|filter| filter.id == FILTER_ID) {
+                found.add(path.clone(), &dataset).at(&path)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, path: String, dataset: &Dataset) -> Result<(), CliError> {
+        self.keys.insert(key_of(dataset)?);
+        if let Some(params) = stored_params(dataset)? {
+            self.model_paths.insert(h5zsae::models::embedded_path(params.requested().model));
+        }
+        self.n_bytes += dataset.size() * dataset.dtype()?.size();
+        self.paths.push(path);
+        Ok(())
+    }
 }
 
 struct Unpacker<'a> {
@@ -106,10 +129,13 @@ impl Replace for Unpacker<'_> {
         let element = element_type(&original.dtype()?)?;
         self.workers.in_order(
             chunk_regions(&original.shape(), &chunk),
-            |region| fetch_chunk(original, region, others.is_empty()),
+            |region| {
+                let fetched = fetch_chunk(original, region, others.is_empty());
+                fetched.at(format_args!("chunk at {:?}", region.start))
+            },
             |fetched, region| fetched.into_values(region, &chunk, element),
             |values, region| {
-                let values = values?;
+                let values = values.at(format_args!("chunk at {:?}", region.start))?;
                 write_region(&target, region, &values).at(format_args!("values from {:?}", region.start))?;
                 self.progress.advance(values.len() as u64);
                 Ok(())

@@ -12,9 +12,11 @@ use serde_json::json;
 use crate::bound::describe;
 use crate::check::{Finding, check_dataset};
 use crate::device::DeviceArgs;
+use crate::embed::datasets_naming;
 use crate::embedding::Embedding;
 use crate::error::{At, CliError};
 use crate::h5::dataset;
+use crate::h5::embedded;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::register_filter;
 use crate::models;
@@ -114,14 +116,18 @@ impl Report {
         workers: &Workers,
     ) -> Result<Self, CliError> {
         let paths = paths_of(original, LocationType::Dataset)?;
+        let unneeded = unneeded_models(original, compressed)?;
         let mut findings = Vec::new();
         let mut progress = Progress::bytes("comparing", total_bytes(original, &paths));
         for path in &paths {
             let before = dataset::open(original, path)?;
-            findings.push(match compressed.dataset(path) {
-                Ok(after) => check_dataset(path, &before, &after, workers, &mut progress).at(path)?,
-                Err(_) => Finding::problem(path, "is missing"),
-            });
+            match compressed.dataset(path) {
+                Ok(after) => {
+                    findings.push(check_dataset(path, &before, &after, workers, &mut progress).at(path)?);
+                }
+                Err(_) if unneeded.contains(path) => {}
+                Err(_) => findings.push(Finding::problem(path, "is missing")),
+            }
         }
         let mut report = Self { findings, problems: Vec::new(), embedding: None };
         report.require_compressed(original, wanted)?;
@@ -311,6 +317,17 @@ impl std::fmt::Display for Totals {
             _ => write!(f, ", the model's bytes are unknown"),
         }
     }
+}
+
+/// Paths of models in the original that no dataset of the copy names: `repack` and `unpack` leave them out.
+fn unneeded_models(original: &File, compressed: &File) -> Result<BTreeSet<String>, CliError> {
+    let mut paths = BTreeSet::new();
+    for id in embedded::ids(original)? {
+        if datasets_naming(compressed, id)?.is_empty() {
+            paths.insert(h5zsae::models::embedded_path(id));
+        }
+    }
+    Ok(paths)
 }
 
 fn total_bytes(file: &File, paths: &[String]) -> u64 {

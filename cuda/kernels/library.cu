@@ -10,7 +10,6 @@
 #include "lane.h"
 
 using h5zsae::DeviceScope;
-using h5zsae::Failure;
 using h5zsae::Lane;
 using h5zsae::Network;
 

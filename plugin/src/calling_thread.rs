@@ -20,7 +20,7 @@ const MAX_FRAMES: usize = 256;
 pub(crate) fn may_call(host: &Host) -> bool {
     match host.version {
         Some(version) if version < FIRST_WITH_POOL => true,
-        _ => has_user_frame(&objects_of_stack(), host.base, thread_library()),
+        _ => has_user_frame(&objects_of_stack(), host.base, &system_libraries()),
     }
 }
 
@@ -32,15 +32,16 @@ fn objects_of_stack() -> Vec<Option<usize>> {
     frames.iter().take(usize::try_from(count).unwrap_or(0)).map(|&frame| load_address(frame)).collect()
 }
 
-/// Where the library is loaded in which threads begin.
-fn thread_library() -> Option<usize> {
-    load_address(libc::pthread_create as *const c_void)
+/// Where the libraries are loaded in which threads begin. Before glibc 2.34 they were two: that of threads, and the one
+/// with the call that makes them.
+fn system_libraries() -> [Option<usize>; 2] {
+    [libc::pthread_create as *const c_void, libc::getpid as *const c_void].map(load_address)
 }
 
-/// Whether beyond the first frame of HDF5 there is one that is neither HDF5's nor of the library of threads.
-fn has_user_frame(objects: &[Option<usize>], hdf5: usize, threads: Option<usize>) -> bool {
+/// Whether beyond the first frame of HDF5 there is one that is neither HDF5's nor the system's.
+fn has_user_frame(objects: &[Option<usize>], hdf5: usize, system: &[Option<usize>]) -> bool {
     let beyond = objects.iter().skip_while(|object| **object != Some(hdf5));
-    beyond.into_iter().any(|object| *object != Some(hdf5) && (object.is_none() || *object != threads))
+    beyond.into_iter().any(|object| *object != Some(hdf5) && (object.is_none() || !system.contains(object)))
 }
 
 #[cfg(test)]
@@ -51,14 +52,16 @@ mod tests {
     const HDF5: Option<usize> = Some(2);
     const LIBC: Option<usize> = Some(3);
     const USER: Option<usize> = Some(4);
+    const PTHREAD: Option<usize> = Some(5);
 
     #[test]
     fn tells_a_callers_thread_from_one_of_hdf5() {
-        let may_call = |objects: &[Option<usize>]| has_user_frame(objects, 2, LIBC);
+        let may_call = |objects: &[Option<usize>]| has_user_frame(objects, 2, &[PTHREAD, LIBC]);
         assert!(may_call(&[US, US, HDF5, HDF5, USER, LIBC]));
         assert!(may_call(&[US, HDF5, None, LIBC]), "code made at run time is a user's");
         assert!(may_call(&[US, HDF5, US, LIBC]), "a program that holds this library may be the caller");
         assert!(!may_call(&[US, HDF5, HDF5, LIBC, LIBC]));
+        assert!(!may_call(&[US, HDF5, PTHREAD, LIBC]));
         assert!(!may_call(&[US, US]), "the stack could not be unwound");
     }
 
@@ -66,6 +69,6 @@ mod tests {
     fn sees_the_objects_of_this_stack() {
         let here = load_address(sees_the_objects_of_this_stack as *const c_void);
         assert!(here.is_some() && objects_of_stack().contains(&here));
-        assert!(thread_library().is_some());
+        assert!(system_libraries().iter().all(Option::is_some));
     }
 }

@@ -37,8 +37,9 @@ impl std::fmt::Display for Failure {
 
 /// Runs `body` and turns a panic into a [`Failure`].
 ///
-/// A panic leaves nothing half done that anyone could see: bodies return their results, and the only shared state
-/// is the model registry, whose lock is never held while foreign code runs.
+/// A panic leaves nothing half done that anyone could see: bodies return their results, and what they share (models,
+/// hosts, the choice of a device and the devices that are open) is changed in single steps under locks. No lock is held
+/// while HDF5 runs.
 pub(crate) fn catch<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => Ok(result?),

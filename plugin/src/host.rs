@@ -296,11 +296,19 @@ static NAMED_LIBRARY: Mutex<Option<Library>> = Mutex::new(None);
 /// The HDF5 library that called a callback, by the callback's return address.
 pub(crate) fn of_caller(return_address: *const c_void) -> &'static Host {
     let base = load_address(return_address).unwrap_or(0);
-    let mut hosts = lock(&HOSTS);
-    if let Some(&(_, host)) = hosts.iter().find(|(known, _)| *known == base) {
+    let known =
+        |hosts: &[(usize, &'static Host)]| hosts.iter().find(|(at, _)| *at == base).map(|(_, host)| *host);
+    if let Some(host) = known(&lock(&HOSTS)) {
         return host;
     }
-    let host: &'static Host = Box::leak(Box::new(Host::of_library(library_for(return_address), base)));
+    // No lock is held meanwhile: HDF5 is asked for its version, and may wait there for a thread that waits here.
+    let found = Host::of_library(library_for(return_address), base);
+    let mut hosts = lock(&HOSTS);
+    // Another thread may have been faster.
+    if let Some(host) = known(&hosts) {
+        return host;
+    }
+    let host: &'static Host = Box::leak(Box::new(found));
     hosts.push((base, host));
     host
 }

@@ -110,6 +110,8 @@ def test_repack_and_unpack_drop_the_model_that_nothing_needs(packed, trained, tm
     for path in (again, back):
         with h5py.File(path) as f:
             assert len(f[GROUP]) == 0
+    # Nothing that a reader needs is missing.
+    assert "missing" not in tools.sae("verify", packed, again).text
     assert np.array_equal(decoded(back, tmp_path), decoded(packed, tmp_path))
     tools.sae("repack", packed, again, "--none", "--model", trained[0])
     assert "in the file as before" in tools.sae("repack", packed, again, "--none", "--model", trained[0]).text
