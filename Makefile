@@ -15,12 +15,12 @@ export H5ZSAE_PLUGIN_DIR := $(RELEASE)
 
 help:
 	@echo "make demo      install what is missing, build, compress real and simulated frames, read them back"
-	@echo "make test      install what is missing, run every test"
+	@echo "make test      install what is missing, the tested clients too; run every test"
 	@echo "make build     $(TARGET)/release/libh5zsae.so (filter and C library) and $(TARGET)/release/sae"
 	@echo "make install   copy them to PREFIX ($(PREFIX)), below DESTDIR if that is set; make uninstall removes them"
 	@echo "make cuda      $(TARGET)/release/h5zsae/libh5zsae_cuda.so: networks on NVIDIA GPUs; docs/cuda.md"
 	@echo "make headers   regenerate include/h5zsae.h"
-	@echo "make setup     only install what is missing"
+	@echo "make setup     only install what the demo needs; scripts/setup.sh --tests, --bench: what these need"
 	@echo "make bench     the tables in README.md, beside other codecs (half an hour)"
 	@echo "make paper     the tables and pictures of docs/paper.md (an hour of one core)"
 

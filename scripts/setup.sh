@@ -75,7 +75,7 @@ select_hdf5() {
 
 check_python() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-        echo "setup: python3 is $(python3 --version 2>&1): the tests need 3.11 or newer (Debian 12 has it)" >&2
+        echo "setup: python3 is $(python3 --version 2>&1): demo and tests need 3.11 or newer (Debian 12 has it)" >&2
         exit 1
     }
 }

@@ -86,6 +86,14 @@ def fenced_blocks(text):
             section = line.lstrip("#").strip()
 
 
+def blocks(page, language):
+    """The texts of a page's fenced blocks in that language, in order; there is at least one."""
+    text = (tools.ROOT / "docs" / page).read_text()
+    found = ["\n".join(lines) + "\n" for _, _, named, lines in fenced_blocks(text) if named == language]
+    assert found, f"docs/{page} has no block of {language}"
+    return found
+
+
 def steps(start, lines):
     found = []
     for number, line in enumerate(lines, start):

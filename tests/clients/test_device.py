@@ -1,7 +1,6 @@
 """Networks on a device, as programs ask for it: by H5Z_SAE_DEVICE and by --device. The kernels are compiled for the
 host here, which has a device 0, and a device 1 that is always short of memory and so shows that it was asked."""
 import os
-import re
 import shutil
 import subprocess
 
@@ -9,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+import documents
 import tools
 
 READ = """
@@ -139,15 +139,10 @@ def test_chunks_without_a_network_do_not_ask_for_the_device(release, packed, tmp
 
 
 def test_the_example_of_the_document_runs_on_the_device(release_with_device, packed, tmp_path):
-    document = (tools.ROOT / "docs" / "cuda.md").read_text()
-    (example,) = re.findall(r"^```sh\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    (example,) = documents.blocks("cuda.md", "sh")
     shutil.copy2(packed[0], tmp_path / "in.h5")
-    done = subprocess.run(
-        ["sh", "-euc", example], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        timeout=tools.TIMEOUT_S, env={
-            **os.environ, "HDF5_PLUGIN_PATH": str(release_with_device),
-            "PATH": f"{release_with_device}:{os.environ['PATH']}"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "is not used" not in done.stdout + done.stderr
+    done = tools.run("sh", "-euc", example, cwd=tmp_path, HDF5_PLUGIN_PATH=str(release_with_device),
+                     PATH=f"{release_with_device}:{os.environ['PATH']}")
+    assert "is not used" not in done.text
     # Written on the device, read on the CPU.
     assert tools.verify(packed[0], tmp_path / "out.h5")[0] == 0

@@ -2,11 +2,11 @@
 
 The prefix is moved after the installation, so nothing of it may depend on where it was.
 """
-import re
 import shutil
 
 import pytest
 
+import documents
 import tools
 
 EXAMPLES = tools.ROOT / "examples"
@@ -21,13 +21,6 @@ def make(goal, prefix, *variables, check=True):
 
 def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def blocks(page, language):
-    """The code blocks of a page in docs/."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", (tools.ROOT / "docs" / page).read_text(), re.M | re.S)
-    assert found, f"docs/{page} has no block of {language}"
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +90,7 @@ def test_plugin_folder_holds_one_name_and_is_read_from(prefix, frames, write, tm
 
 @pytest.mark.parametrize("page", ["c.md", "fortran.md"])
 def test_commands_of_the_pages_build_and_run_the_examples(page, prefix, program_folder):
-    for commands in blocks(page, "sh"):
+    for commands in documents.blocks(page, "sh"):
         done = tools.run("bash", "-eu", "-c", commands, PREFIX=str(prefix), HDF5_PLUGIN_PATH=str(program_folder))
         assert done.stdout.count("largest error") == 3, done.text
     assert (program_folder / "frames.h5").exists() and (program_folder / "counts.h5").exists()
@@ -105,7 +98,7 @@ def test_commands_of_the_pages_build_and_run_the_examples(page, prefix, program_
 
 @pytest.mark.parametrize("page", ["c.md", "fortran.md"])
 def test_cmake_projects_of_the_pages_build_and_run_the_examples(page, prefix, program_folder):
-    for project in blocks(page, "cmake"):
+    for project in documents.blocks(page, "cmake"):
         (program_folder / "CMakeLists.txt").write_text(project)
         tools.run("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}")
         tools.run("cmake", "--build", "build")
@@ -130,7 +123,7 @@ def test_cmake_names_a_file_that_is_missing(prefix, program_folder):
     broken = program_folder / "broken"
     shutil.copytree(prefix, broken, symlinks=True)
     (broken / "include/h5zsae.F90").unlink()
-    (program_folder / "CMakeLists.txt").write_text(blocks("c.md", "cmake")[0])
+    (program_folder / "CMakeLists.txt").write_text(documents.blocks("c.md", "cmake")[0])
     done = tools.run("cmake", "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={broken}", check=False)
     assert done.returncode != 0 and "include/h5zsae.F90 is missing" in " ".join(done.text.split())
 
@@ -145,7 +138,8 @@ def test_programs_with_a_static_hdf5_are_told_to_link_the_shared_one(prefix, pro
 
 def test_manual_pages_are_well_formed(prefix):
     pages = sorted((prefix / "share/man/man1").iterdir())
-    verbs = ["completions", "filter-args", "info", "man", "repack", "synth", "train", "unpack", "verify"]
+    verbs = ["completions", "embed", "extract", "filter-args", "info", "man", "repack", "synth", "train", "unpack",
+             "verify"]
     assert [page.name for page in pages] == [*(f"sae-{verb}.1" for verb in verbs), "sae.1"]
     for page in pages:
         done = tools.run("man", "--warnings", "-E", "UTF-8", "-l", page, LC_ALL="C.UTF-8", MANWIDTH="100")

@@ -1,11 +1,11 @@
 """Parallel HDF5: ranks of an MPI program write one dataset together and read it, with Debian's HDF5 on Open MPI."""
 import hashlib
-import shutil
 
 import h5py
 import numpy as np
 import pytest
 
+import documents
 import tools
 
 N_RANKS = 4
@@ -100,18 +100,13 @@ def test_hdf5_refuses_independent_writing(mpi_frames, frames):
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """A folder with a model, trained for seconds, under the name by which the filter finds it; its id; spheres."""
-    folder = tmp_path_factory.mktemp("model")
-    data, model, searched = folder / "spheres.h5", folder / "spheres.sae", folder / "searched"
-    tools.sae("synth", data, "--frames", "300", "--families", "sphere", "--seed", "21")
-    tools.sae("train", f"{data}:/frames", "-o", model, "--patch", "64x64", "--components", "16", "--hidden", "32",
-              "--latent", "64", "--active", "8", "--batch", "50", "--epochs", "25", "--seed", "1")
-    model_id = hashlib.sha256(model.read_bytes()).hexdigest()[:16]
-    searched.mkdir()
-    shutil.copy(model, searched / f"{model_id}.sae")
+def searched(trained, tmp_path_factory):
+    """A trained model, its id, the folder in which the filter finds it, and as many spheres as the program takes."""
+    data = tmp_path_factory.mktemp("spheres") / "spheres.h5"
+    tools.sae("synth", data, "--frames", "96", "--families", "sphere", "--seed", "22")
+    model, model_id, folder = trained
     with h5py.File(data) as f:
-        return model, model_id, str(searched), f["frames"][:96]
+        return model, model_id, str(folder), f["frames"][...]
 
 
 @pytest.fixture
@@ -150,10 +145,10 @@ def test_a_rank_without_the_model_says_so_and_none_hangs(
 
 
 def test_the_example_of_the_documentation_runs(tmp_path):
-    page = (tools.ROOT / "docs/mpi.md").read_text()
+    (example,) = documents.blocks("mpi.md", "c")
     source = tmp_path / "frames_mpi.c"
-    source.write_text(page.split("```c\n")[1].split("```")[0])
-    words_of_page = page.split("cd_values[] = {")[1].split("}")[0].replace("u", "").split(", ")
+    source.write_text(example)
+    words_of_page = example.split("cd_values[] = {")[1].split("}")[0].replace("u", "").split(", ")
     assert words_of_page == words("--abs", BOUND)
     program, path = compiled(source, tmp_path / "frames_mpi"), tmp_path / "frames.h5"
     stored = []

@@ -51,6 +51,15 @@ def test_values_are_those_of_h5py(frames, counts, write, tmp_path, program, scri
     assert np.array_equal(read_by(program, script, tmp_path), decoded.ravel())
 
 
+def test_octave_warns_of_a_model_in_the_file_and_reads_the_rest(trained, spheres, tmp_path):
+    packed = tmp_path / "packed.h5"
+    tools.sae("repack", spheres[0], packed, "--none", "--embed", "--model", trained[0])
+    script = "s = load('packed.h5'); disp(isfield(s, '__h5z_sae')); disp(size(s.frames))"
+    done = tools.run("octave-cli", "--no-history", "-q", "--eval", script, cwd=tmp_path)
+    assert done.stdout.split() == ["1", "64", "64", "64"]
+    assert f"can't read '{trained[1]}'" in done.text
+
+
 def test_r_reads_parts(frames, write, tmp_path):
     path = write("packed.h5", frames[:24], "--abs", EPSILON, chunks=(8, 64, 64))
     with h5py.File(path) as f:
