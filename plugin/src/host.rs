@@ -142,6 +142,16 @@ function_table! {
 }
 
 function_table! {
+    /// Functions that tell a file which the ranks of an MPI program have open together.
+    ParallelFns {
+        file_of = c"H5Iget_file_id": unsafe extern "C" fn(Hid) -> Hid,
+        // Fails but for files with MPI-IO. Unlike their access lists, whose communicators are copied, it asks no other
+        // rank. The flag has one byte or four.
+        atomicity = c"H5Fget_mpi_atomicity": unsafe extern "C" fn(Hid, *mut u32) -> Herr,
+    }
+}
+
+function_table! {
     /// What finding a model in the files that are open takes.
     FileFns {
         object_count = c"H5Fget_obj_count": unsafe extern "C" fn(Hid, c_uint) -> isize,
@@ -210,6 +220,8 @@ function_table! {
 pub(crate) struct Host {
     properties: Result<PropertyFns, String>,
     files: Result<(FileFns, ErrorStateFns), String>,
+    /// `None` where the library is built without MPI.
+    pub(crate) parallel: Option<ParallelFns>,
     /// `None` where the library has no such handlers.
     pub(crate) old_handlers: Option<OldHandlerFns>,
     /// Major and minor number; `None` where the library does not say.
@@ -245,6 +257,7 @@ impl Host {
         let mut host = Self {
             properties: PropertyFns::find(library).map_err(lacks),
             files: files.map_err(lacks),
+            parallel: ParallelFns::find(library).ok(),
             old_handlers: OldHandlerFns::find(library).ok(),
             version: version(library),
             base,

@@ -16,7 +16,7 @@ use crate::calling_thread;
 use crate::descriptors;
 use crate::embedded::{self, Id};
 use crate::error_stack;
-use crate::host::{FileFns, Hid, Host};
+use crate::host::{FileFns, Hid, Host, ParallelFns};
 use crate::models::embedded_path;
 
 /// `H5F_OBJ_ALL` in the place of a file: all files.
@@ -63,13 +63,13 @@ pub(crate) fn find(host: &Host, id: ModelId, extent: Extent) -> Result<Arc<Model
         return Err(not_searched("this chunk itself is read for such a search"));
     };
     let search = || {
-        let mut reasons = Vec::new();
-        identified(files, id, &mut reasons)
+        let mut searched = Searched::default();
+        identified(files, host.parallel.as_ref(), id, &mut searched)
             .or_else(|| match extent {
-                Extent::Identified => None,
-                Extent::Descriptors => described(files, id),
+                Extent::Descriptors if !searched.shared_by_ranks => described(files, id),
+                _ => None,
             })
-            .ok_or(reasons)
+            .ok_or(searched.reasons)
     };
     let found = error_stack::kept(host, error_state, search);
     let found = found.ok_or_else(|| not_searched("HDF5's error stack cannot be kept as it is"))?;
@@ -92,18 +92,38 @@ impl Drop for Search {
     }
 }
 
-/// Asks the file of every identifier. Of each file without the model, `reasons` gets one line.
-fn identified(files: &FileFns, id: ModelId, reasons: &mut Vec<String>) -> Option<Arc<Model>> {
+/// What was seen on the way.
+#[derive(Default)]
+struct Searched {
+    /// One line of each file without the model.
+    reasons: Vec<String>,
+    /// Some file is open by MPI-IO. None is opened once more then: that is the program's affair.
+    shared_by_ranks: bool,
+}
+
+/// Asks the file of every identifier, but not one that is open by MPI-IO: its metadata may be read by all ranks
+/// together only, and not every rank need be looking for a model.
+fn identified(
+    files: &FileFns,
+    parallel: Option<&ParallelFns>,
+    id: ModelId,
+    searched: &mut Searched,
+) -> Option<Arc<Model>> {
     for kind in OBJECT_KINDS {
         for location in identifiers(files, kind) {
             // Types that lie in no file are listed, too.
             let Some(name) = file_name(files, location) else { continue };
-            let reason = match embedded::read(files, location, id) {
-                Ok(model) => return Some(model),
-                Err(reason) => format!("{name}: {reason}"),
+            let is_shared = parallel.is_some_and(|parallel| is_open_by_mpi(files, parallel, location));
+            searched.shared_by_ranks |= is_shared;
+            let reason = match is_shared {
+                true => format!("{name}: not searched, it is open by MPI-IO"),
+                false => match embedded::read(files, location, id) {
+                    Ok(model) => return Some(model),
+                    Err(reason) => format!("{name}: {reason}"),
+                },
             };
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
+            if !searched.reasons.contains(&reason) {
+                searched.reasons.push(reason);
             }
         }
     }
@@ -127,6 +147,14 @@ fn file_name(files: &FileFns, location: Hid) -> Option<String> {
     let length = unsafe { (files.file_name)(location, name.as_mut_ptr().cast::<c_char>(), name.len()) };
     let bytes = name.split(|&byte| byte == 0).next().unwrap_or_default();
     (length >= 0).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn is_open_by_mpi(files: &FileFns, parallel: &ParallelFns, location: Hid) -> bool {
+    // SAFETY: any identifier may be asked about. What comes back is new, and given back when it is dropped.
+    let file = Id::own(files, unsafe { (parallel.file_of)(location) });
+    let mut atomic = 0;
+    // SAFETY: an identifier of a file, and room for the flag.
+    file.is_some_and(|file| unsafe { (parallel.atomicity)(file.get(), &raw mut atomic) } >= 0)
 }
 
 /// Asks every HDF5 file that this process has a descriptor of.

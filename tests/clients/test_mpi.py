@@ -142,6 +142,7 @@ def test_a_rank_without_the_model_says_so_and_none_hangs(
     assert [line.split(":")[0] for line in failures] == [f"rank {lacking}"]
     assert f"model {model_id} was not found" in failed.text
     assert "H5Z_SAE_MODEL_PATH is not set" in failed.text
+    assert "it is open by MPI-IO" in failed.text
 
 
 def test_the_example_of_the_documentation_runs(tmp_path):
