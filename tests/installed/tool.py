@@ -20,7 +20,9 @@ with h5py.File(sys.argv[1]) as file:
 
 
 TRAINER = """
-import sys, h5z_sae
+import signal, sys, h5z_sae
+# Whoever runs the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 place, folder = sys.argv[1:]
 try:
     h5z_sae.train(place, f"{folder}/long.sae", components=16, hidden=16, latent=32, steps=10**6, batch=32, threads=1,
