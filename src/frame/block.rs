@@ -4,6 +4,7 @@ use super::{Balance, FrameCoder, FrameJob, FramePlan, FrameTarget, Method};
 use crate::entropy::{AdaptiveBit, BitCoder};
 use crate::initial::InitialStates;
 use crate::patch::{BLOCK, Region};
+use crate::symmetry::MirrorPoint;
 
 /// How a block is coded.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl FrameCoder {
 
     fn image_of_block(&self, method: Method, area: &Region) -> Image {
         let Some(centre) = &self.rules.centre else { return Image::Unknown };
-        let grid = &self.rules.grid;
+        let cols = self.rules.grid.cols;
         let (mut known, mut busy) = (false, false);
         for (row, col) in [
             (0, 0),
@@ -156,11 +157,9 @@ impl FrameCoder {
             (area.rows - 1, area.cols - 1),
             (area.rows / 2, area.cols / 2),
         ] {
-            let Some(point) = centre.mirror(area.row + row, area.col + col, grid.rows, grid.cols) else {
-                continue;
-            };
+            let Some(point) = self.mirror_point(area.row + row, area.col + col) else { continue };
             // The band itself is not decoded yet.
-            if point.index / grid.cols >= area.row {
+            if point.index / cols >= area.row {
                 continue;
             }
             known = true;
@@ -170,17 +169,23 @@ impl FrameCoder {
             };
         }
         match known {
-            _ if centre.mirrors_above(area, grid.cols) => Image::Whole { busy },
+            _ if centre.mirrors_above(area, cols) => Image::Whole { busy },
             true => Image::Part { busy },
             false => Image::Unknown,
         }
     }
 
+    /// Where the mirror image of a pixel lies.
+    #[inline]
+    pub(super) fn mirror_point(&self, row: usize, col: usize) -> Option<MirrorPoint> {
+        let grid = &self.rules.grid;
+        self.rules.centre.as_ref()?.mirror(row, col, grid.rows, grid.cols)
+    }
+
     /// The position of the mirror image of a pixel that has one.
     pub(super) fn image(&self, row: usize, col: usize) -> i64 {
-        let grid = &self.rules.grid;
-        let point = self.rules.centre.and_then(|centre| centre.mirror(row, col, grid.rows, grid.cols));
-        point.map_or(0, |point| point.interpolate(&self.positions, grid.cols))
+        let cols = self.rules.grid.cols;
+        self.mirror_point(row, col).map_or(0, |point| point.interpolate(&self.positions, cols))
     }
 
     fn cheapest_kind(

@@ -175,17 +175,13 @@ impl FrameCoder {
     /// The mirror image of a pixel: where it lies, and interpolated positions.
     #[inline]
     fn mirror_image(&self, at: Pixel) -> (Option<MirrorPoint>, Option<Mirrored>) {
-        let grid = &self.rules.grid;
-        let centre = self.rules.centre.as_ref();
-        let Some(point) = centre.and_then(|centre| centre.mirror(at.row, at.col, grid.rows, grid.cols))
-        else {
-            return (None, None);
-        };
-        let here = point.interpolate(&self.positions, grid.cols);
+        let Some(point) = self.mirror_point(at.row, at.col) else { return (None, None) };
+        let cols = self.rules.grid.cols;
+        let here = point.interpolate(&self.positions, cols);
         let mirrored = Mirrored {
             here,
             w: if at.col > 0 { self.mirrored[at.index - 1] } else { here },
-            n: if at.row > 0 { self.mirrored[at.index - grid.cols] } else { here },
+            n: if at.row > 0 { self.mirrored[at.index - cols] } else { here },
         };
         (Some(point), Some(mirrored))
     }
