@@ -1,5 +1,6 @@
 //! `sae info`: what a model file or a compressed HDF5 file holds.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,27 +43,20 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether HDF5's signature stands where the format allows it: at 0, 512, 1024, 2048, …
 fn is_hdf5(path: &Path) -> Result<bool, CliError> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = std::fs::File::open(path).at(format_args!("{}: cannot read", path.display()))?;
+    let file = std::fs::File::open(path).at(format_args!("{}: cannot read", path.display()))?;
     if path.is_dir() {
         return Err(CliError::new(format!(
             "{}: is a folder, expected a model or an HDF5 file",
             path.display()
         )));
     }
-    let length = file.metadata().at(path.display())?.len();
-    let mut at = 0;
-    while at + 8 <= length {
-        let mut signature = [0; 8];
-        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut signature)).at(path.display())?;
-        if signature == *b"\x89HDF\r\n\x1a\n" {
-            return Ok(true);
-        }
-        at = if at == 0 { 512 } else { at * 2 };
-    }
-    Ok(false)
+    let n_bytes = file.metadata().at(path.display())?.len();
+    let read_at = |at| {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, at).map(|()| bytes)
+    };
+    h5zsae::signature::is_hdf5(n_bytes, read_at).at(path.display())
 }
 
 fn model_info(path: &Path) -> Result<Fields, CliError> {

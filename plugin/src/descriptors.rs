@@ -4,18 +4,15 @@
 //! another library in this process may hold on it.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs::{Metadata, metadata, read_dir, read_link};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::signature::is_hdf5;
+
 /// The folder of links, named by descriptor.
 const FOLDER: &str = "/proc/self/fd";
-
-/// First bytes of an HDF5 file, or of what follows its user block.
-const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
-
-/// Size of the smallest user block; a larger one is a power of two times that.
-const FIRST_USER_BLOCK: u64 = 512;
 
 /// Paths of regular files that HDF5 could open, each once. Empty where the system has no such list.
 pub(crate) fn hdf5_files() -> Vec<PathBuf> {
@@ -27,7 +24,8 @@ pub(crate) fn hdf5_files() -> Vec<PathBuf> {
         let path = read_link(entry.path()).ok()?;
         // What lies at the path now may be another file, or a pipe.
         let same = metadata(&path).is_ok_and(|found| identity(&found) == identity(&file));
-        (same && has_signature(descriptor, file.len()) && seen.insert(identity(&file))).then_some(path)
+        let Ok(is_hdf5) = is_hdf5(file.len(), |at| read_at(descriptor, at));
+        (same && is_hdf5 && seen.insert(identity(&file))).then_some(path)
     });
     found.collect()
 }
@@ -36,24 +34,14 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-fn has_signature(descriptor: i32, n_bytes: u64) -> bool {
-    let mut at = 0;
-    while at + SIGNATURE.len() as u64 <= n_bytes {
-        if read_at(descriptor, at) == Some(SIGNATURE) {
-            return true;
-        }
-        at = if at == 0 { FIRST_USER_BLOCK } else { at.saturating_mul(2) };
-    }
-    false
-}
-
-fn read_at(descriptor: i32, at: u64) -> Option<[u8; 8]> {
-    let mut bytes = [0u8; SIGNATURE.len()];
-    let at = libc::off_t::try_from(at).ok()?;
+/// Eight bytes that no signature begins with where they cannot be read.
+fn read_at(descriptor: i32, at: u64) -> Result<[u8; 8], Infallible> {
+    let mut bytes = [0u8; 8];
+    let Ok(at) = libc::off_t::try_from(at) else { return Ok(bytes) };
     // SAFETY: any number may be given as a descriptor, and the buffer has the length that is said. Does not move the
     // position of whoever owns the descriptor.
     let n_read = unsafe { libc::pread(descriptor, bytes.as_mut_ptr().cast(), bytes.len(), at) };
-    (n_read == bytes.len() as isize).then_some(bytes)
+    Ok(if n_read == bytes.len() as isize { bytes } else { [0; 8] })
 }
 
 #[cfg(test)]
@@ -61,6 +49,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
+    use crate::signature::SIGNATURE;
 
     #[test]
     fn finds_open_files_with_and_without_user_block() {

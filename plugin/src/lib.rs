@@ -31,4 +31,5 @@ mod host;
 mod host_buf;
 pub mod models;
 mod open_files;
+pub mod signature;
 mod threads;
