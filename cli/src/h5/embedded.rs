@@ -7,8 +7,9 @@
 use h5z_sae::sae::ModelId;
 use h5zsae::models::{EMBEDDED_GROUPS, MAX_FILE_BYTES, embedded_path};
 use hdf5::dataset::Layout;
-use hdf5::{Dataset, File, Group, LinkType};
+use hdf5::{Dataset, File, Group};
 use hdf5_sys::h5d::{H5D_fill_time_t, H5D_layout_t, H5Dclose, H5Dcreate2, H5Dread, H5Dwrite};
+use hdf5_sys::h5l::{H5L_info1_t, H5L_type_t, H5Lget_info1};
 use hdf5_sys::h5p::{
     H5P_CLS_DATASET_CREATE, H5P_DEFAULT, H5Pcreate, H5Pget_external_count, H5Pset_fill_time, H5Pset_layout,
     H5Pset_obj_track_times,
@@ -55,7 +56,14 @@ fn models_group(file: &File) -> Result<Option<Group>, CliError> {
 }
 
 fn is_hard_link(group: &Group, name: &str) -> Result<bool, CliError> {
-    Ok(links(group)?.iter().any(|(found, info)| found == name && info.link_type == LinkType::Hard))
+    if !group.link_exists(name) {
+        return Ok(false);
+    }
+    let name = c_string(name)?;
+    let mut info = H5L_info1_t::default();
+    // SAFETY: an open group, a name that ends with a NUL, and room for the structure.
+    check(call(|| unsafe { H5Lget_info1(group.id(), name.as_ptr(), &raw mut info, H5P_DEFAULT) }))?;
+    Ok(info.type_ == H5L_type_t::H5L_TYPE_HARD)
 }
 
 /// The bytes of the model file of that id, checked against the id; `None` where there is none.
