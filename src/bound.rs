@@ -144,11 +144,15 @@ pub(crate) fn exact_f32(exact: [Option<u64>; 2]) -> [u32; 2] {
     exact.map(|pattern| pattern.map_or(NEGATIVE_ZERO, |pattern| pattern as u32))
 }
 
+#[inline]
+fn is_finite_f32(pattern: u32) -> bool {
+    pattern & i32::MAX as u32 <= 0x7f7f_ffff
+}
+
 /// Whether a value of type f32 need not be exact, without a branch.
 #[inline]
 pub(crate) fn may_differ_f32(pattern: u32, exact: [u32; 2]) -> bool {
-    let is_finite = pattern & i32::MAX as u32 <= 0x7f7f_ffff;
-    is_finite & (pattern != NEGATIVE_ZERO) & (pattern != exact[0]) & (pattern != exact[1])
+    is_finite_f32(pattern) & (pattern != NEGATIVE_ZERO) & (pattern != exact[0]) & (pattern != exact[1])
 }
 
 /// Whether a value that must be exact is not.
@@ -157,7 +161,7 @@ fn breaks_promises(original: &[u8; 4 * BATCH], decoded: &[u8; 4 * BATCH], exact:
     let mut is_broken = 0;
     for (a, b) in original.as_chunks::<4>().0.iter().zip(decoded.as_chunks::<4>().0) {
         let (a, b) = (u32::from_le_bytes(*a), u32::from_le_bytes(*b));
-        let may_differ = may_differ_f32(a, exact) & (b & i32::MAX as u32 <= 0x7f7f_ffff);
+        let may_differ = may_differ_f32(a, exact) & is_finite_f32(b);
         is_broken |= u32::from(!may_differ & (a != b));
     }
     is_broken != 0

@@ -58,15 +58,14 @@ impl Search<'_> {
             .collect();
         pulled.iter_mut().for_each(|patch| self.round_linear(patch));
         let mut left = self.model.less_linear(self.chunk.backend, &begun.left, &self.linear_values(&pulled));
-        let patches = codes.iter_mut().zip(pulled).enumerate().zip(left.chunks_exact_mut(n_values));
-        let pull = |((place, (code, patch)), left): ((usize, (&mut PatchCode, Pulled)), &mut [f32])| {
-            let limits = &begun.limits[place * n_values..][..n_values];
+        let mut n_beyond = vec![0; codes.len()];
+        for (place, (code, patch)) in codes.iter_mut().zip(pulled).enumerate() {
+            let values = place * n_values..(place + 1) * n_values;
             let coefs = &begun.coefs[place * n_linear..][..n_linear];
-            let (linear, n_beyond) = self.pull(patch, (coefs, limits), left, pulls);
-            code.linear = linear;
-            n_beyond
-        };
-        patches.map(pull).collect()
+            (code.linear, n_beyond[place]) =
+                self.pull(patch, (coefs, &begun.limits[values.clone()]), &mut left[values], pulls);
+        }
+        n_beyond
     }
 
     /// The best levels of a patch, and how many pixels they leave beyond the bound; `left` is what its present ones leave.
