@@ -11,10 +11,6 @@ import pytest
 import documents
 import tools
 
-READ = """
-with h5py.File(sys.argv[1]) as f:
-    np.save(sys.argv[2], f["frames"][...])
-"""
 # The child names the device that complains whenever it is used.
 READ_IN_A_FORKED_CHILD = """
 import os
@@ -66,7 +62,7 @@ def packed(frames, tmp_path_factory):
 
 
 def read(folder, path, out, device):
-    done = tools.python_client(READ, path, out, HDF5_PLUGIN_PATH=str(folder), H5Z_SAE_DEVICE=device)
+    done = tools.python_client(tools.READ, path, out, HDF5_PLUGIN_PATH=str(folder), H5Z_SAE_DEVICE=device)
     return np.load(out), done.text
 
 
@@ -111,7 +107,7 @@ def test_a_forked_child_leaves_the_device_alone(release_with_device, packed):
 
 def test_a_name_that_is_no_device_stops_the_read(release, packed, tmp_path):
     done = tools.python_client(
-        READ, packed[1], tmp_path / "out.npy", check=False, HDF5_PLUGIN_PATH=str(release), H5Z_SAE_DEVICE="gpu")
+        tools.READ, packed[1], tmp_path / "out.npy", check=False, HDF5_PLUGIN_PATH=str(release), H5Z_SAE_DEVICE="gpu")
     assert done.returncode != 0
     assert 'H5Z_SAE_DEVICE is "gpu": expected cpu, cuda or cuda:N with the number of a GPU' in done.text
 

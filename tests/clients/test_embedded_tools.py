@@ -10,13 +10,12 @@ import pytest
 import tools
 
 GROUP = "/.h5z_sae/models"
-READ = "np.save(sys.argv[2], h5py.File(sys.argv[1])['frames'][...])"
 
 
 def decoded(path, folder):
     """The frames as h5py reads them in a process of its own, with the plugin alone."""
     out = folder / f"{path.stem}.npy"
-    tools.python_client(READ, path, out)
+    tools.python_client(tools.READ, path, out)
     return np.load(out)
 
 

@@ -5,11 +5,6 @@ import numpy as np
 
 import tools
 
-READ = """
-with h5py.File(sys.argv[1]) as f:
-    np.save(sys.argv[2], f["frames"][...])
-"""
-
 
 def pack(trained, spheres, folder, *flags):
     """Compresses the spheres with the trained model, by Debian's h5repack."""
@@ -24,7 +19,7 @@ def pack(trained, spheres, folder, *flags):
 
 def test_model_on_the_search_path_is_found_by_both_libraries(trained, spheres, tmp_path):
     packed, out = pack(trained, spheres, tmp_path, "--none"), tmp_path / "out.npy"
-    tools.python_client(READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
+    tools.python_client(tools.READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
     decoded = np.load(out)
     dump = tmp_path / "dump.bin"
     tools.run("h5dump", "-d", "/frames", "-b", "FILE", "-o", dump, packed, H5Z_SAE_MODEL_PATH=str(trained[2]))
@@ -36,7 +31,7 @@ def test_model_on_the_search_path_is_found_by_both_libraries(trained, spheres, t
 
 def test_bound_holds_with_a_trained_model(trained, spheres, tmp_path):
     packed, out = pack(trained, spheres, tmp_path, "--abs", "1e-2"), tmp_path / "out.npy"
-    tools.python_client(READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
+    tools.python_client(tools.READ, packed, out, H5Z_SAE_MODEL_PATH=str(trained[2]))
     assert tools.max_abs_err(spheres[1], np.load(out)) <= 1e-2
     report = json.loads(tools.sae("verify", spheres[0], packed, "--json", "--model", trained[0]).stdout)
     # Spheres are what it was trained for: were no patch coded by it, the bound would say nothing about it.
@@ -54,7 +49,7 @@ def test_every_client_names_the_model_that_is_missing(trained, spheres, tmp_path
         done = tools.run(*command, check=False)
         assert done.returncode != 0, command[0]
         assert trained[1] in done.text and "H5Z_SAE_MODEL_PATH" in done.text, f"{command[0]}: {done.text[-2000:]}"
-    done = tools.python_client(READ, packed, tmp_path / "out.npy", check=False)
+    done = tools.python_client(tools.READ, packed, tmp_path / "out.npy", check=False)
     assert done.returncode != 0
     assert trained[1] in done.text and "H5Z_SAE_MODEL_PATH" in done.text, done.text[-2000:]
 
@@ -66,6 +61,6 @@ def test_a_file_under_the_wrong_name_is_not_taken_for_the_model(trained, spheres
     changed = bytearray(trained[0].read_bytes())
     changed[-1] ^= 1
     (forged / f"{trained[1]}.sae").write_bytes(changed)
-    done = tools.python_client(READ, packed, tmp_path / "out.npy", check=False, H5Z_SAE_MODEL_PATH=str(forged))
+    done = tools.python_client(tools.READ, packed, tmp_path / "out.npy", check=False, H5Z_SAE_MODEL_PATH=str(forged))
     assert done.returncode != 0
     assert trained[1] in done.text, done.text[-2000:]

@@ -9,10 +9,6 @@ path, values, frames = sys.argv[1], tuple(map(int, sys.argv[2].split(","))), np.
 with h5py.File(path, "w") as f:
     f.create_dataset("frames", data=frames, chunks=(48, 64, 64), compression=34222, compression_opts=values)
 """
-READ = """
-with h5py.File(sys.argv[1]) as f:
-    np.save(sys.argv[2], f["frames"][...])
-"""
 READ_IN_THREADS = """
 import concurrent.futures
 def read(i):
@@ -41,7 +37,7 @@ def test_streams_and_values_do_not_depend_on_the_number_of_threads(frames, tmp_p
     for n_threads in ("1", "2", "7"):
         path, out = tmp_path / f"{n_threads}.h5", tmp_path / f"{n_threads}.npy"
         tools.python_client(WRITE, path, values, source, H5Z_SAE_NUM_THREADS=n_threads)
-        tools.python_client(READ, path, out, H5Z_SAE_NUM_THREADS=n_threads)
+        tools.python_client(tools.READ, path, out, H5Z_SAE_NUM_THREADS=n_threads)
         streams.append(tools.stored_chunks(path))
         decoded.append(np.load(out))
     for other in (1, 2):

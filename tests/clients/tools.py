@@ -77,6 +77,13 @@ def h5dump_array(path, dataset, dtype, shape, folder):
     return np.fromfile(out, dtype).reshape(shape)
 
 
+# For `python_client`: saves the frames of the first file as the second.
+READ = """
+with h5py.File(sys.argv[1]) as f:
+    np.save(sys.argv[2], f["frames"][...])
+"""
+
+
 def python_client(script, *arguments, check=True, **environment):
     """Runs a few lines of Python with h5py and numpy in a process of their own: for variables read once."""
     lines = "import sys, h5py, numpy as np\n" + script
