@@ -16,7 +16,7 @@ use crate::output::{PendingFile, print};
 
 /// Put a trained model into an HDF5 file, so that the plugin alone can read it
 ///
-/// The model becomes the dataset /.h5z_sae/models/ID; nothing else changes. The work is done on a copy beside the
+/// The model becomes the dataset /_h5z_sae/models/ID; nothing else changes. The work is done on a copy beside the
 /// file, which takes its name once it is complete and on the disk: an interruption leaves the file as it was. So there
 /// has to be room for a second one.
 #[derive(clap::Args)]

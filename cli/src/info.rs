@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use h5z_sae::StreamHeader;
 use h5z_sae::cd_values::{FILTER_ID, StoredParams};
 use h5z_sae::sae::{Model, ModelId, Penalty, Transform};
+use h5zsae::embedded_form;
 use hdf5::{Dataset, File, LocationType};
 use serde_json::{Value, json};
 
@@ -151,7 +152,7 @@ fn embedded_models(file: &File) -> Result<Vec<Fields>, CliError> {
         let found = embedded::read(file, id);
         let state = match &found {
             Ok(Some(bytes)) => Model::parse(bytes).err().map(|error| error.to_string()),
-            Ok(None) => Some("is a link to somewhere else".to_string()),
+            Ok(None) => Some(embedded_form::leads_elsewhere(&embedded_form::path(id))),
             Err(error) => Some(error.to_string()),
         };
         Ok(Fields::default()

@@ -284,7 +284,7 @@ fn unneeded_models(source: &File, plans: &[Plan]) -> Result<HashSet<String>, Cli
         naming.insert(params.requested().model);
     }
     after.extend(plans.iter().map(|plan| plan.request.model));
-    Ok(before.difference(&after).map(|&id| h5zsae::models::embedded_path(id)).collect())
+    Ok(before.difference(&after).map(|&id| h5zsae::embedded_form::path(id)).collect())
 }
 
 struct Repacker<'a> {

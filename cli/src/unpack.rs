@@ -95,7 +95,7 @@ impl Compressed {
     fn add(&mut self, path: String, dataset: &Dataset) -> Result<(), CliError> {
         self.keys.insert(key_of(dataset)?);
         if let Some(params) = stored_params(dataset)? {
-            self.model_paths.insert(h5zsae::models::embedded_path(params.requested().model));
+            self.model_paths.insert(h5zsae::embedded_form::path(params.requested().model));
         }
         self.n_bytes += dataset.size() * dataset.dtype()?.size();
         self.paths.push(path);

@@ -324,7 +324,7 @@ fn unneeded_models(original: &File, compressed: &File) -> Result<BTreeSet<String
     let mut paths = BTreeSet::new();
     for id in embedded::ids(original)? {
         if datasets_naming(compressed, id)?.is_empty() {
-            paths.insert(h5zsae::models::embedded_path(id));
+            paths.insert(h5zsae::embedded_form::path(id));
         }
     }
     Ok(paths)

@@ -1,17 +1,13 @@
-//! A model inside an HDF5 file: the scalar dataset `/.h5z_sae/models/<id>`, whose one value, of opaque type, is the
-//! model file.
-//!
-//! Opaque and scalar, so that tools which put filters on all datasets of a file leave it alone. The file may come from
-//! anywhere, so that nothing but its own plain bytes is read: no link that leads elsewhere, no external file, no chunk,
-//! no filter, no size that the file has not stored.
+//! Reading a model that lies inside an HDF5 file, in the form of [`embedded_form`], through the HDF5 that has called the
+//! filter.
 
 use std::ffi::{CString, c_int, c_void};
 use std::sync::Arc;
 
 use h5z_sae::sae::{Model, ModelId};
 
+use crate::embedded_form::{self, StoredForm};
 use crate::host::{FileFns, Hid};
-use crate::models::{EMBEDDED_GROUPS, MAX_FILE_BYTES, embedded_path};
 
 /// `H5P_DEFAULT`, and `H5S_ALL`.
 const DEFAULT: Hid = 0;
@@ -25,7 +21,7 @@ const CLASS_OPAQUE: c_int = 5;
 /// `H5S_SCALAR`.
 const SPACE_SCALAR: c_int = 0;
 
-/// `H5D_COMPACT` and `H5D_CONTIGUOUS`. We write the latter; h5repack may be asked to make the former of it.
+/// `H5D_COMPACT` and `H5D_CONTIGUOUS`.
 const PLAIN_LAYOUTS: [c_int; 2] = [0, 1];
 
 /// 128 bytes, more than any version of `H5L_info_t` has (40).
@@ -62,18 +58,15 @@ impl Drop for Id<'_> {
 pub(crate) fn read(hdf5: &FileFns, location: Hid, id: ModelId) -> Result<Arc<Model>, String> {
     let dataset = open(hdf5, location, id)?;
     let bytes = content(hdf5, &dataset)?;
-    let found = ModelId::of_file(&bytes);
-    if found != id {
-        return Err(format!("its content has the id {found}"));
-    }
+    embedded_form::check_id(&bytes, id)?;
     Model::parse(&bytes).map_err(|error| error.message().to_string())
 }
 
 fn open<'a>(hdf5: &'a FileFns, location: Hid, id: ModelId) -> Result<Id<'a>, String> {
-    let path = embedded_path(id);
-    for step in EMBEDDED_GROUPS.into_iter().chain([path.as_str()]) {
+    let path = embedded_form::path(id);
+    for step in embedded_form::GROUPS.into_iter().chain([path.as_str()]) {
         if link_type(hdf5, location, step).ok_or("no such object")? != LINK_HARD {
-            return Err(format!("{step} is a link to somewhere else: expected an object of this file"));
+            return Err(embedded_form::leads_elsewhere(step));
         }
     }
     let path = c_string(&path);
@@ -107,27 +100,21 @@ fn content(hdf5: &FileFns, dataset: &Id<'_>) -> Result<Vec<u8>, String> {
     let class = unsafe { (hdf5.type_class)(datatype.get()) };
     // SAFETY: an open dataspace.
     let extent = unsafe { (hdf5.space_class)(space.get()) };
-    if class != CLASS_OPAQUE || extent != SPACE_SCALAR {
-        return Err("it is an ordinary dataset: expected a scalar of opaque type".to_string());
-    }
     // SAFETY: an open creation list.
     let layout = unsafe { (hdf5.layout)(list.get()) };
     // SAFETY: an open creation list.
     let n_external = unsafe { (hdf5.n_external)(list.get()) };
-    if !PLAIN_LAYOUTS.contains(&layout) || n_external != 0 {
-        return Err("it is stored in chunks or in other files: expected one contiguous block".to_string());
-    }
     // SAFETY: an open datatype.
     let n_bytes = unsafe { (hdf5.type_size)(datatype.get()) };
     // SAFETY: an open dataset.
     let stored_bytes = unsafe { (hdf5.storage_bytes)(dataset.get()) };
-    if n_bytes as u64 > MAX_FILE_BYTES {
-        return Err(format!("it has {n_bytes} bytes: allowed are {MAX_FILE_BYTES}"));
-    }
-    if stored_bytes != n_bytes as u64 {
-        return Err(format!("{stored_bytes} of its {n_bytes} bytes are stored"));
-    }
-    read_all(hdf5, dataset, &datatype, n_bytes)
+    let form = StoredForm {
+        is_opaque_scalar: class == CLASS_OPAQUE && extent == SPACE_SCALAR,
+        is_plain: PLAIN_LAYOUTS.contains(&layout) && n_external == 0,
+        n_bytes: n_bytes as u64,
+        stored_bytes,
+    };
+    read_all(hdf5, dataset, &datatype, form.readable_bytes()?)
 }
 
 /// `n_bytes`: size of the one value.

@@ -9,8 +9,8 @@
 //!
 //! Nothing of HDF5 is linked: the library loads into any process, whichever HDF5 that holds, and into none.
 //! `unsafe` lives where C is called or calls: `abi`, `callbacks`, `host`, `host_buf`, `dataset`, `error_stack`,
-//! `open_files`, `embedded`, `descriptors` and `calling_thread`; `device`, `filter`, `models` and `threads` are safe Rust
-//! over slices.
+//! `open_files`, `embedded`, `descriptors` and `calling_thread`; `device`, `embedded_form`, `filter`, `models` and
+//! `threads` are safe Rust over slices.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -24,6 +24,7 @@ mod dataset;
 mod descriptors;
 pub mod device;
 mod embedded;
+pub mod embedded_form;
 mod error_stack;
 mod filter;
 mod guard;

@@ -30,14 +30,6 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/share", "/usr/share"];
 /// Largest model file that is read. Models of tens of megabytes have been tried; ten times that is a mistake.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Groups of an HDF5 file that lead to the models in it, outermost first. Frozen, as files hold them.
-pub const EMBEDDED_GROUPS: [&str; 2] = ["/.h5z_sae", "/.h5z_sae/models"];
-
-/// Where an HDF5 file holds the model of that id: a scalar dataset of opaque type.
-pub fn embedded_path(id: ModelId) -> String {
-    format!("{}/{id}", EMBEDDED_GROUPS[1])
-}
-
 /// Models that the program registered or that a file gave before.
 static REGISTRY: Lazy<Mutex<HashMap<ModelId, Arc<Model>>>> = Lazy::new(Mutex::default);
 

@@ -15,9 +15,9 @@ use h5z_sae::sae::{Model, ModelId};
 use crate::calling_thread;
 use crate::descriptors;
 use crate::embedded::{self, Id};
+use crate::embedded_form;
 use crate::error_stack;
 use crate::host::{FileFns, Hid, Host, ParallelFns};
-use crate::models::embedded_path;
 
 /// `H5F_OBJ_ALL` in the place of a file: all files.
 const ALL_FILES: Hid = 0x1f;
@@ -53,7 +53,7 @@ pub(crate) enum Extent {
 /// # Errors
 /// What was searched, for the message.
 pub(crate) fn find(host: &Host, id: ModelId, extent: Extent) -> Result<Arc<Model>, String> {
-    let place = format!("{} in open HDF5 files", embedded_path(id));
+    let place = format!("{} in open HDF5 files", embedded_form::path(id));
     let not_searched = |reason: &str| format!("{place} (not searched: {reason})");
     let (files, error_state) = host.files().map_err(not_searched)?;
     if !calling_thread::may_call(host) {

@@ -95,7 +95,7 @@ fn leaves_one_record_where_no_file_has_the_model() {
         let outcome = written.run("undisturbed", &["x.h5", handler]).expect_success();
         let records = outcome.our_records();
         assert_eq!(records.len(), 1, "{}", outcome.text());
-        let place = format!("/.h5z_sae/models/{} in open HDF5 files (x.h5: no such object)", written.id);
+        let place = format!("/_h5z_sae/models/{} in open HDF5 files (x.h5: no such object)", written.id);
         for part in [&place, "Remedy", &format!("sae embed FILE {}.sae", written.id)] {
             assert!(records[0].contains(part), "{part:?} is missing in {:?}", records[0]);
         }

@@ -8,7 +8,7 @@ import tools
 # Puts something under the model's name into a file that needs it, and reads the file.
 SCRIPT = """
 path, model_file, model, other = sys.argv[1:]
-place = "/.h5z_sae/models/" + model
+place = "/_h5z_sae/models/" + model
 content = open(model_file, "rb").read()
 with h5py.File(path, "r+") as f:
     {put}
@@ -39,17 +39,17 @@ def bare(trained, spheres, tmp_path_factory):
      " compression_opts=(0, 0, 0, 0, 0, 0, 0))", "it is an ordinary dataset"),
     ("f.create_dataset(place, data=np.array([np.void(content)]), chunks=(1,))", "it is an ordinary dataset"),
     ("f.create_dataset(place, (), 'V1000')", "0 of its 1000 bytes are stored"),
-    ("f.create_dataset(place, (), 'V600000000')", "it has 600000000 bytes: allowed are 536870912"),
-    ("from h5py import h5d, h5p, h5s, h5t; f.create_group('/.h5z_sae/models');"
+    ("f.create_dataset(place, (), 'V600000000')", "it has 600000000 bytes: expected 536870912 at most"),
+    ("from h5py import h5d, h5p, h5s, h5t; f.create_group('/_h5z_sae/models');"
      " plist = h5p.create(h5p.DATASET_CREATE); plist.set_external(model_file.encode(), 0, len(content));"
      " opaque = h5t.create(h5t.OPAQUE, len(content));"
      " h5d.create(f.id, place.encode(), opaque, h5s.create(h5s.SCALAR), plist)",
      "it is stored in chunks or in other files"),
     ("f.create_group(place)", "it is no dataset"),
-    ("f['elsewhere'] = np.void(content); f.require_group('/.h5z_sae/models'); f[place] = h5py.SoftLink('/elsewhere')",
+    ("f['elsewhere'] = np.void(content); f.require_group('/_h5z_sae/models'); f[place] = h5py.SoftLink('/elsewhere')",
      "is a link to somewhere else"),
-    ("f.create_group('/.h5z_sae/models'); f[place] = h5py.ExternalLink(other, place)", "is a link to somewhere else"),
-    ("f['/.h5z_sae'] = h5py.ExternalLink(other, '/.h5z_sae')", "/.h5z_sae is a link to somewhere else"),
+    ("f.create_group('/_h5z_sae/models'); f[place] = h5py.ExternalLink(other, place)", "is a link to somewhere else"),
+    ("f['/_h5z_sae'] = h5py.ExternalLink(other, '/_h5z_sae')", "/_h5z_sae is a link to somewhere else"),
 ], ids=["other content", "cut off", "bytes", "behind our own filter", "one opaque value in a chunk", "not written",
         "too large", "in another file", "a group", "a soft link", "an external link", "an external group"])
 def test_what_is_not_the_model_is_told_and_not_followed(trained, bare, tmp_path, put, sentence):
@@ -64,7 +64,7 @@ def test_what_is_not_the_model_is_told_and_not_followed(trained, bare, tmp_path,
 def test_sae_tells_a_damaged_model_and_puts_the_right_one_in_its_place(trained, bare, tmp_path):
     path = tmp_path / "x.h5"
     path.write_bytes(bare.read_bytes())
-    place = f"/.h5z_sae/models/{trained[1]}"
+    place = f"/_h5z_sae/models/{trained[1]}"
     with h5py.File(path, "r+") as f:
         f[place] = np.void(b"no model")
     assert "its content has the id" in tools.sae("info", path).stdout
@@ -80,7 +80,7 @@ def test_a_second_open_file_has_the_model_where_the_first_holds_a_forgery(traine
     for path in (forged, good):
         path.write_bytes(bare.read_bytes())
     with h5py.File(forged, "r+") as f:
-        f[f"/.h5z_sae/models/{trained[1]}"] = np.void(b"no model")
+        f[f"/_h5z_sae/models/{trained[1]}"] = np.void(b"no model")
     tools.sae("embed", good, trained[0])
     tools.python_client("""
 f, g = h5py.File(sys.argv[1]), h5py.File(sys.argv[2])
@@ -101,7 +101,7 @@ original = h5py.File(sys.argv[3])["frames"][...]
 for i in range(0, 64, 8):
     assert np.abs(g["frames"][i] - original[i]).max() <= 1e-2
     assert f["frames"][i].any()
-print(*f["/.h5z_sae/models"], *g["/.h5z_sae/models"])
+print(*f["/_h5z_sae/models"], *g["/_h5z_sae/models"])
 """, first, second, spheres[0])
     assert len(set(done.stdout.split())) == 2
 
@@ -124,7 +124,7 @@ def test_h5py_writes_with_the_model_in_the_file(trained, bare, spheres, tmp_path
     path.write_bytes(bare.read_bytes())
     tools.sae("embed", path, trained[0])
     np.save(values, spheres[1])
-    place = f"/.h5z_sae/models/{trained[1]}"
+    place = f"/_h5z_sae/models/{trained[1]}"
     before = f"f[{place!r}] = np.void(open({str(trained[0])!r}, 'rb').read())" if mode == "w" else ""
     words = ",".join(map(str, tools.filter_values("--abs", "1e-2", "--model", trained[0])))
     tools.python_client(WRITE.format(before=before, after=after), path, mode, values, words)

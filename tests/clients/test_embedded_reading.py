@@ -101,7 +101,7 @@ write_master(master, whole)
     "s = h5py.File(whole, 'r', driver='core'); write_master(master, bare); check(h5py.File(master)['v'][...])",
     "write_master(master, bare)\n"
     "with h5py.File(master, 'r+') as f:\n"
-    "    f['/.h5z_sae/models/' + model] = np.void(open(model_file, 'rb').read())\n"
+    "    f['/_h5z_sae/models/' + model] = np.void(open(model_file, 'rb').read())\n"
     "check(h5py.File(master)['v'][...])",
 ], ids=["source alone", "source alone, read-write", "source alone, SWMR", "source open", "another file open",
         "in the master"])

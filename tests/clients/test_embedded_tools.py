@@ -9,7 +9,7 @@ import pytest
 
 import tools
 
-GROUP = "/.h5z_sae/models"
+GROUP = "/_h5z_sae/models"
 
 
 def decoded(path, folder):

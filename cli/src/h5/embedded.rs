@@ -1,11 +1,7 @@
-//! Models inside an HDF5 file: `/.h5z_sae/models/<id>`, a scalar dataset of opaque type whose one value is the model
-//! file. The plugin reads them by the same rules (plugin/src/embedded.rs).
-//!
-//! A scalar, because tools that put filters on all datasets of a file (`h5repack -f GZIP=9`) leave scalars alone:
-//! a model behind the filter that needs it could not be read.
+//! Models inside an HDF5 file, read and written in the form that the filter expects: [`h5zsae::embedded_form`].
 
 use h5z_sae::sae::ModelId;
-use h5zsae::models::{EMBEDDED_GROUPS, MAX_FILE_BYTES, embedded_path};
+use h5zsae::embedded_form::{self, StoredForm, id_of_name};
 use hdf5::dataset::Layout;
 use hdf5::{Dataset, File, Group};
 use hdf5_sys::h5d::{H5D_fill_time_t, H5D_layout_t, H5Dclose, H5Dcreate2, H5Dread, H5Dwrite};
@@ -25,9 +21,6 @@ use crate::error::{At, CliError};
 /// Tag of the opaque type, for those who look into the file.
 const TAG: &str = "H5Z-SAE model (.sae)";
 
-/// Hexadecimal digits of an id.
-const ID_DIGITS: usize = 16;
-
 /// Ids of the models that a file holds, by the names of their datasets.
 ///
 /// # Errors
@@ -37,15 +30,10 @@ pub fn ids(file: &File) -> Result<Vec<ModelId>, CliError> {
     Ok(links(&group)?.iter().filter_map(|(name, _)| id_of_name(name)).collect())
 }
 
-fn id_of_name(name: &str) -> Option<ModelId> {
-    let digits = name.len() == ID_DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    digits.then(|| u64::from_str_radix(name, 16).ok().map(ModelId)).flatten()
-}
-
 /// The group of the models. A link that leads out of the file is not followed: it counts as none.
 fn models_group(file: &File) -> Result<Option<Group>, CliError> {
     let mut group = file.group("/")?;
-    for path in EMBEDDED_GROUPS {
+    for path in embedded_form::GROUPS {
         let name = path.rsplit('/').next().unwrap_or_default();
         if !is_hard_link(&group, name)? {
             return Ok(None);
@@ -76,35 +64,26 @@ pub fn read(file: &File, id: ModelId) -> Result<Option<Vec<u8>>, CliError> {
     if !is_hard_link(&group, &name)? {
         return Ok(None);
     }
-    let path = embedded_path(id);
+    let path = embedded_form::path(id);
     let bytes = dataset::open(&group, &name).and_then(|model| content(&model)).at(&path)?;
-    match ModelId::of_file(&bytes) {
-        found if found == id => Ok(Some(bytes)),
-        found => Err(CliError::new(format!("{path}: its content has the id {found}"))),
-    }
+    embedded_form::check_id(&bytes, id).map_err(CliError::new).at(&path)?;
+    Ok(Some(bytes))
 }
 
 fn content(model: &Dataset) -> Result<Vec<u8>, CliError> {
     let dtype = model.dtype()?;
     // SAFETY: the datatype is open.
     let class = call(|| unsafe { H5Tget_class(dtype.id()) });
-    if class != H5T_class_t::H5T_OPAQUE || !model.is_scalar() {
-        return Err(CliError::new("is an ordinary dataset, expected a scalar of opaque type"));
-    }
     let plist = model.create_plist()?;
     // SAFETY: the list is open.
     let n_external = check(call(|| unsafe { H5Pget_external_count(plist.id()) }))?;
-    if !matches!(model.layout(), Layout::Contiguous | Layout::Compact) || n_external != 0 {
-        return Err(CliError::new("is stored in chunks or in other files, expected one contiguous block"));
-    }
-    let n_bytes = dtype.size();
-    if n_bytes as u64 > MAX_FILE_BYTES || model.storage_size() != n_bytes as u64 {
-        return Err(CliError::new(format!(
-            "has {n_bytes} bytes, of which {} are stored: expected all of them, and {MAX_FILE_BYTES} at most",
-            model.storage_size()
-        )));
-    }
-    let mut bytes = vec![0u8; n_bytes];
+    let form = StoredForm {
+        is_opaque_scalar: class == H5T_class_t::H5T_OPAQUE && model.is_scalar(),
+        is_plain: matches!(model.layout(), Layout::Contiguous | Layout::Compact) && n_external == 0,
+        n_bytes: dtype.size() as u64,
+        stored_bytes: model.storage_size(),
+    };
+    let mut bytes = vec![0u8; form.readable_bytes().map_err(CliError::new)?];
     // SAFETY: the buffer has the size of the dataset's one value in its own type.
     check(call(|| unsafe {
         H5Dread(model.id(), dtype.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.as_mut_ptr().cast())
@@ -147,14 +126,14 @@ pub fn write(file: &File, id: ModelId, bytes: &[u8]) -> Result<(), CliError> {
 
 fn create_models_group(file: &File) -> Result<Group, CliError> {
     let mut group = file.group("/")?;
-    for path in EMBEDDED_GROUPS {
+    for path in embedded_form::GROUPS {
         let name = path.rsplit('/').next().unwrap_or_default();
         group = if !group.link_exists(name) {
             group.create_group_builder().obj_track_times(false).create(name)?
         } else if is_hard_link(&group, name)? {
             group.group(name).at(path)?
         } else {
-            return Err(CliError::new(format!("{path}: is a link to somewhere else, expected a group")));
+            return Err(CliError::new(embedded_form::leads_elsewhere(path)));
         };
     }
     Ok(group)
@@ -171,17 +150,4 @@ fn creation_properties() -> Result<Id, CliError> {
     // SAFETY: an open creation list.
     check(call(|| unsafe { H5Pset_obj_track_times(plist.get(), 0) }))?;
     Ok(plist)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_ids_name_models() {
-        assert_eq!(id_of_name("00000000000000ff"), Some(ModelId(255)));
-        for name in ["ff", "00000000000000FF", "+0000000000000ff", "000000000000000ff", "notes"] {
-            assert_eq!(id_of_name(name), None, "{name}");
-        }
-    }
 }

@@ -14,7 +14,7 @@ int main(int argc, char **argv)
     size_t n_bytes = fread(bytes, 1, sizeof bytes, model);
     CHECK(n_bytes > 0 && n_bytes < sizeof bytes && fclose(model) == 0);
     hid_t file = H5Fopen(argv[1], H5F_ACC_RDWR, H5P_DEFAULT);
-    hid_t outer = H5Gcreate2(file, ".h5z_sae", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t outer = H5Gcreate2(file, "_h5z_sae", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     hid_t group = H5Gcreate2(outer, "models", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     hid_t type = H5Tcreate(H5T_OPAQUE, n_bytes), space = H5Screate(H5S_SCALAR);
     hid_t dataset = H5Dcreate2(group, argv[3], type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
