@@ -6,24 +6,18 @@ use std::sync::Arc;
 use h5z_sae::cd_values::RequestedParams;
 use h5z_sae::sae::{Model, ModelId};
 use h5z_sae::{Error, ModelSource};
+pub use h5zsae::models::ModelFile;
 use hdf5::File;
 
 use crate::error::{At, CliError};
 use crate::h5::embedded;
 
-/// A model, and the bytes of its file.
-pub struct ModelFile {
-    pub model: Arc<Model>,
-    pub bytes: Vec<u8>,
-}
-
 /// Reads and checks a model file.
 ///
 /// # Errors
-/// If the file cannot be read, or is no model.
+/// If the file cannot be read, is too large, or is no model.
 pub fn read_file(path: &Path) -> Result<ModelFile, CliError> {
-    let bytes = std::fs::read(path).at(format_args!("{}: cannot read the model", path.display()))?;
-    Ok(ModelFile { model: Model::parse(&bytes).at(path.display())?, bytes })
+    Ok(h5zsae::models::read_file(path)?)
 }
 
 /// The model in a file.

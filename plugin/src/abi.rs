@@ -245,7 +245,7 @@ pub unsafe extern "C" fn h5zsae_model_load(
         }
         // SAFETY: not NULL, and a string by the header's rules.
         let path = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
-        *slot = handle(models::load(path)?);
+        *slot = handle(models::read_file(path)?.model);
         Ok(())
     })
 }

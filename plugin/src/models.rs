@@ -110,23 +110,43 @@ pub(crate) fn builtin() -> Result<Arc<Model>, Error> {
     Model::builtin()
 }
 
-/// Reads a model file.
-///
-/// # Errors
-/// `System` if it cannot be read, `LimitExceeded` if it is too large, and what is wrong with its content.
-pub(crate) fn load(path: &Path) -> Result<Arc<Model>, Error> {
-    let in_file = |kind, message: &str| Error::new(kind, format!("model file {}: {message}", path.display()));
-    let bytes = read_capped(path).map_err(|error| in_file(ErrorKind::System, &error.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(in_file(ErrorKind::LimitExceeded, &format!("larger than {MAX_FILE_BYTES} bytes")));
-    }
-    Model::parse(&bytes).map_err(|error| in_file(error.kind(), error.message()))
+/// A model, and the bytes of its file.
+pub struct ModelFile {
+    /// What the bytes hold, checked.
+    pub model: Arc<Model>,
+    /// As they are in the file.
+    pub bytes: Vec<u8>,
 }
 
-/// At most one byte more than is allowed.
-fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
+/// Reads and checks a model file of at most [`MAX_FILE_BYTES`].
+///
+/// # Errors
+/// `System` if it cannot be read, `LimitExceeded` if it is too large, and what is wrong with its content; the message
+/// names the file.
+pub fn read_file(path: &Path) -> Result<ModelFile, Error> {
+    let in_file = |kind, message: &str| Error::new(kind, format!("model file {}: {message}", path.display()));
+    let bytes = read_capped(path, MAX_FILE_BYTES).map_err(|(kind, message)| in_file(kind, &message))?;
+    let model = Model::parse(&bytes).map_err(|error| in_file(error.kind(), error.message()))?;
+    Ok(ModelFile { model, bytes })
+}
+
+/// The file's size is asked first, so that a large one is not read in vain; what has no size (a pipe), or grows, is read
+/// no further than one byte beyond the limit.
+fn read_capped(path: &Path, max_bytes: u64) -> Result<Vec<u8>, (ErrorKind, String)> {
+    let unreadable = |error: std::io::Error| (ErrorKind::System, error.to_string());
+    let too_large = |found: &str| {
+        (ErrorKind::LimitExceeded, format!("it has {found} bytes: expected {max_bytes} at most"))
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let n_bytes = file.metadata().map_err(unreadable)?.len();
+    if n_bytes > max_bytes {
+        return Err(too_large(&n_bytes.to_string()));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(too_large("more"));
+    }
     Ok(bytes)
 }
 
@@ -164,7 +184,7 @@ fn model_of(path: &Path, id: ModelId) -> Result<Arc<Model>, String> {
     if !path.exists() {
         return Err("no such file".to_string());
     }
-    let model = load(path).map_err(|error| error.message().to_string())?;
+    let model = read_file(path).map_err(|error| error.message().to_string())?.model;
     if model.id() != id {
         return Err(format!("its content has the id {}", model.id()));
     }
