@@ -139,15 +139,26 @@ fn joined<T: ToString>(numbers: &[T], separator: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
 }
 
+/// A word as a shell has to be given it: in quotes where it has characters that mean something to one.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Names one variable, not all by `*`: that would hold coordinates to the bound of the data, and stops at strings.
 fn nccopy_command(words: &[u32], suited: Option<&Suited>) -> String {
     let filter = format!("{FILTER_ID},{}", joined(words, ","));
     let Some(Suited { path, chunking, .. }) = suited else {
-        return format!("nccopy -F \"frames,{filter}\" in.nc out.nc");
+        return format!("nccopy -F frames,{filter} in.nc out.nc");
     };
     // nccopy knows /entry/data as entry/data.
     let variable = path.trim_start_matches('/');
-    format!("nccopy -c {variable}:{} -F \"{variable},{filter}\" in.nc out.nc", joined(&chunking.dims, ","))
+    let chunks = shell_word(&format!("{variable}:{}", joined(&chunking.dims, ",")));
+    let filter = shell_word(&format!("{variable},{filter}"));
+    format!("nccopy -c {chunks} -F {filter} in.nc out.nc")
 }
 
 fn h5repack_options(words: &[u32], suited: Option<&Suited>) -> String {
@@ -155,7 +166,9 @@ fn h5repack_options(words: &[u32], suited: Option<&Suited>) -> String {
     match suited {
         None => filter,
         Some(Suited { path, chunking, .. }) => {
-            format!("-f {path}:{filter} -l {path}:CHUNK={}", joined(&chunking.dims, "x"))
+            let filter = shell_word(&format!("{path}:{filter}"));
+            let chunks = shell_word(&format!("{path}:CHUNK={}", joined(&chunking.dims, "x")));
+            format!("-f {filter} -l {chunks}")
         }
     }
 }
@@ -234,6 +247,14 @@ fn fortran_snippet(words: &[u32], chunk: Option<&[usize]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_quoted_for_the_shell_where_it_takes_quotes() {
+        assert_eq!(shell_word("/entry/data:CHUNK=1x2"), "/entry/data:CHUNK=1x2");
+        assert_eq!(shell_word("/my data:CHUNK=1"), "'/my data:CHUNK=1'");
+        assert_eq!(shell_word("/it's $HOME"), r"'/it'\''s $HOME'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn fortran_words_keep_their_bits() {
