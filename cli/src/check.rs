@@ -9,7 +9,7 @@ use crate::chunking;
 use crate::compress::{Fetched, fetch_chunk};
 use crate::error::{At, CliError};
 use crate::h5::create::user_fill;
-use crate::h5::dataset::{Region, chunk_regions, read_region, read_stored_chunk};
+use crate::h5::dataset::{Region, chunk_regions, raw_bytes, read_region, read_stored_chunk};
 use crate::h5::element::element_type;
 use crate::h5::pipeline::{filters, stored_params};
 use crate::method_counts::MethodShares;
@@ -49,7 +49,7 @@ impl Finding {
         Ok(Self {
             path: path.into(),
             params: stored_params(copy)?,
-            raw_bytes: (copy.size() * copy.dtype()?.size()) as u64,
+            raw_bytes: raw_bytes(copy)?,
             stored_bytes: copy.storage_size(),
             max_abs_err: None,
             allowed: 0.0,

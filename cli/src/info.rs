@@ -15,7 +15,7 @@ use crate::bound::describe;
 use crate::embed::datasets_naming;
 use crate::error::{At, CliError};
 use crate::fields::Fields;
-use crate::h5::dataset::read_stored_chunk;
+use crate::h5::dataset::{is_virtual, raw_bytes, read_stored_chunk, stored_chunk_starts};
 use crate::h5::embedded;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::{filters, register_filter};
@@ -127,10 +127,13 @@ fn hdf5_info(path: &Path) -> Result<Fields, CliError> {
     register_filter()?;
     let file = open(path)?;
     models::register_embedded(&file)?;
-    let mut datasets = Vec::new();
+    let (mut datasets, mut virtual_paths) = (Vec::new(), Vec::new());
     for name in paths_of(&file, LocationType::Dataset).at(path.display())? {
         let dataset = file.dataset(&name).at(&name)?;
         let place = format!("{}, dataset {name}", path.display());
+        if is_virtual(&dataset) {
+            virtual_paths.push(name.clone());
+        }
         if let Some(info) = dataset_info(&name, &dataset).at(place)? {
             datasets.push(info);
         }
@@ -139,6 +142,9 @@ fn hdf5_info(path: &Path) -> Result<Fields, CliError> {
     let embedded = embedded_models(&file).at(path.display())?;
     if !embedded.is_empty() {
         info = info.list("embedded_models", embedded);
+    }
+    if !virtual_paths.is_empty() {
+        info = info.fact("virtual_datasets", json!(virtual_paths));
     }
     if datasets.is_empty() {
         return Ok(info.fact("datasets", format!("none uses filter {FILTER_ID}")));
@@ -167,7 +173,7 @@ fn embedded_models(file: &File) -> Result<Vec<Fields>, CliError> {
 fn dataset_info(name: &str, dataset: &Dataset) -> Result<Option<Fields>, CliError> {
     let pipeline = filters(dataset)?;
     let Some(ours) = pipeline.iter().find(|filter| filter.id == FILTER_ID) else { return Ok(None) };
-    let raw_bytes = (dataset.size() * dataset.dtype()?.size()) as u64;
+    let raw_bytes = raw_bytes(dataset)?;
     let stored_bytes = dataset.storage_size();
     let others: Vec<_> =
         pipeline.iter().filter(|filter| filter.id != FILTER_ID).map(|filter| filter.name()).collect();
@@ -219,9 +225,7 @@ fn params_info(cd_values: &[u32]) -> Fields {
 fn chunk_summary(dataset: &Dataset) -> Result<Fields, CliError> {
     let mut sizes = Vec::new();
     let (mut methods, mut largest_error) = (MethodShares::default(), 0.0f64);
-    for index in 0..dataset.num_chunks().unwrap_or(0) {
-        let Some(info) = dataset.chunk_info(index) else { continue };
-        let start: Vec<usize> = info.offset.iter().map(|&n| n as usize).collect();
+    for start in stored_chunk_starts(dataset) {
         let Some(chunk) = read_stored_chunk(dataset, &start)? else { continue };
         sizes.push(chunk.bytes.len());
         let place = format!("chunk at {start:?}");

@@ -18,7 +18,7 @@ use crate::embedding::{Embedding, Wish};
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like, user_fill};
-use crate::h5::dataset::{self, chunk_regions, dims_with_values, read_region};
+use crate::h5::dataset::{self, chunk_regions, dims_with_values, is_virtual, read_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
 use crate::h5::pipeline::{FilterEntry, register_filter, stored_params};
@@ -32,7 +32,8 @@ use crate::workers::Workers;
 /// Copy an HDF5 file with some of its datasets compressed
 ///
 /// Everything else of the file is copied as it is: groups, attributes, links, named types, other datasets with their
-/// filters. Filters that a chosen dataset had before are replaced by this one.
+/// filters. Filters that a chosen dataset had before are replaced by this one. Virtual datasets, whose values lie in
+/// other datasets, are named and stay virtual; one that is chosen with --dataset gets its values into the new file.
 #[derive(clap::Args)]
 pub struct Args {
     /// HDF5 file to read
@@ -145,6 +146,7 @@ pub struct Plan {
     key: ObjectKey,
     element: ElementType,
     dims: Vec<usize>,
+    raw_bytes: u64,
     chunking: Chunking,
     request: RequestedParams,
 }
@@ -199,7 +201,7 @@ fn default_datasets(source: &File) -> Result<Vec<String>, CliError> {
         let float =
             element_type(&dataset.dtype()?).is_ok_and(|element| element.class() == ElementClass::Float);
         let has_frames = dims_with_values(&dataset).is_ok_and(|dims| dims.len() >= 2);
-        if float && has_frames && dataset.layout() != hdf5::dataset::Layout::Virtual {
+        if float && has_frames && !is_virtual(&dataset) {
             chosen.push(path);
         }
     }
@@ -225,7 +227,8 @@ fn plan_dataset(
     let marks = Marks { fill: user_fill(&dataset, element)?, mask: mask_value };
     let bound = absolute(bound, &dataset, element, &chunking.dims, &marks, workers)?;
     let request = requested(bound, model, args.encoder, mask_value);
-    Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, chunking, request })
+    let raw_bytes = dataset::raw_bytes(&dataset)?;
+    Ok(Plan { path: path.into(), key: key_of(&dataset)?, element, dims, raw_bytes, chunking, request })
 }
 
 /// A relative bound as the absolute one of the whole dataset, so that all chunks are held to the same. A dataset
@@ -260,13 +263,12 @@ fn write_copy(
     plans: &[Plan],
     workers: &Workers,
 ) -> Result<(), CliError> {
-    let n_bytes: usize =
-        plans.iter().map(|plan| plan.dims.iter().product::<usize>() * plan.element.size_bytes()).sum();
+    let n_bytes = plans.iter().map(|plan| plan.raw_bytes).fold(0, u64::saturating_add);
     let mut repacker = Repacker {
         left_out: unneeded_models(source, plans)?,
         plans: plans.iter().map(|plan| (plan.key.clone(), plan)).collect(),
         workers,
-        progress: Progress::bytes("compressing", n_bytes as u64),
+        progress: Progress::bytes("compressing", n_bytes),
     };
     create_copy(source, &args.input, path, |target| copy_file(source, target, &mut repacker))
 }

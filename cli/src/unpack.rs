@@ -8,10 +8,11 @@ use h5z_sae::cd_values::FILTER_ID;
 use hdf5::{Dataset, File, LocationType};
 
 use crate::compress::fetch_chunk;
+use crate::device::DeviceArgs;
 use crate::error::{At, CliError};
 use crate::h5::copy::{Replace, copy_file};
 use crate::h5::create::{Place, create_like};
-use crate::h5::dataset::{chunk_regions, write_region};
+use crate::h5::dataset::{chunk_regions, raw_bytes, write_region};
 use crate::h5::element::element_type;
 use crate::h5::file::{ObjectKey, create_copy, key_of, open, paths_of};
 use crate::h5::pipeline::{FilterEntry, filters, register_filter, stored_params};
@@ -35,6 +36,8 @@ pub struct Args {
     /// Trained model that the file needs, if it lies in none of the usual places
     #[arg(long, value_name = "M.sae")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Threads [default: one for each core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -47,6 +50,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     refuse_same_file(&args.input, &args.output)?;
     register_filter()?;
+    args.device.choose();
     args.model.as_deref().map(models::load_and_register).transpose()?;
     let source = open(&args.input)?;
     models::register_embedded(&source)?;
@@ -60,7 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let workers = Workers::try_new(args.jobs)?;
     let pending = PendingFile::try_new(&args.output)?;
-    let progress = Progress::bytes("unpacking", n_bytes as u64);
+    let progress = Progress::bytes("unpacking", n_bytes);
     let mut unpacker = Unpacker { keys, left_out: model_paths, workers: &workers, progress };
     create_copy(&source, &args.input, pending.path(), |target| copy_file(&source, target, &mut unpacker))
         .at(format_args!("{} to {}", args.input.display(), args.output.display()))?;
@@ -77,7 +81,7 @@ struct Compressed {
     /// Where the file would hold the models that they name.
     model_paths: HashSet<String>,
     /// Bytes of their values.
-    n_bytes: usize,
+    n_bytes: u64,
 }
 
 impl Compressed {
@@ -97,7 +101,7 @@ impl Compressed {
         if let Some(params) = stored_params(dataset)? {
             self.model_paths.insert(h5zsae::embedded_form::path(params.requested().model));
         }
-        self.n_bytes += dataset.size() * dataset.dtype()?.size();
+        self.n_bytes = self.n_bytes.saturating_add(raw_bytes(dataset)?);
         self.paths.push(path);
         Ok(())
     }

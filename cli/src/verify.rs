@@ -15,7 +15,7 @@ use crate::device::DeviceArgs;
 use crate::embed::datasets_naming;
 use crate::embedding::Embedding;
 use crate::error::{At, CliError};
-use crate::h5::dataset;
+use crate::h5::dataset::{self, VIRTUAL, is_virtual};
 use crate::h5::embedded;
 use crate::h5::file::{open, paths_of};
 use crate::h5::pipeline::register_filter;
@@ -29,7 +29,7 @@ use crate::workers::Workers;
 /// Compare a compressed HDF5 file with its original
 ///
 /// Every compressed dataset is read and held to the bound that is stored with it; all other datasets of numbers have
-/// to be equal. Exit code 0: all promises kept. 1: a bound is broken, a dataset is missing or damaged, or a dataset
+/// to be equal. Virtual datasets, whose values lie in other datasets, are named and passed over. Exit code 0: all promises kept. 1: a bound is broken, a dataset is missing or damaged, or a dataset
 /// that should be compressed is not (h5repack 1.10 writes a dataset unfiltered, says nothing and exits with 0, when
 /// the filter refuses it). 2: wrong arguments, or files that cannot be read.
 #[derive(clap::Args)]
@@ -104,6 +104,8 @@ fn draw(
 pub struct Report {
     findings: Vec<Finding>,
     problems: Vec<String>,
+    /// Datasets that are virtual in both files, and so have no values to compare.
+    virtual_paths: Vec<String>,
     /// What became of the model, where `repack` was given one.
     pub embedding: Option<Embedding>,
 }
@@ -117,11 +119,12 @@ impl Report {
     ) -> Result<Self, CliError> {
         let paths = paths_of(original, LocationType::Dataset)?;
         let unneeded = unneeded_models(original, compressed)?;
-        let mut findings = Vec::new();
+        let (mut findings, mut virtual_paths) = (Vec::new(), Vec::new());
         let mut progress = Progress::bytes("comparing", total_bytes(original, &paths));
         for path in &paths {
             let before = dataset::open(original, path)?;
             match compressed.dataset(path) {
+                Ok(after) if is_virtual(&before) && is_virtual(&after) => virtual_paths.push(path.clone()),
                 Ok(after) => {
                     findings.push(check_dataset(path, &before, &after, workers, &mut progress).at(path)?);
                 }
@@ -129,7 +132,7 @@ impl Report {
                 Err(_) => findings.push(Finding::problem(path, "is missing")),
             }
         }
-        let mut report = Self { findings, problems: Vec::new(), embedding: None };
+        let mut report = Self { findings, problems: Vec::new(), virtual_paths, embedding: None };
         report.require_compressed(original, wanted)?;
         Ok(report)
     }
@@ -156,7 +159,9 @@ impl Report {
                 Finding::without_values(path, &after)
             }
         });
-        Ok(Self { findings: findings.collect::<Result<_, _>>()?, problems: Vec::new(), embedding: None })
+        let findings = findings.collect::<Result<_, _>>()?;
+        let virtual_paths = left_virtual(source, &written)?;
+        Ok(Self { findings, problems: Vec::new(), virtual_paths, embedding: None })
     }
 
     fn require_compressed(&mut self, original: &File, wanted: &[String]) -> Result<(), CliError> {
@@ -168,6 +173,12 @@ impl Report {
         let keys_of = |path: &str| crate::h5::file::key_of(&*dataset::open(original, path)?);
         for path in wanted {
             let key = keys_of(path)?;
+            for virtual_path in &self.virtual_paths {
+                if keys_of(virtual_path)? == key {
+                    self.problems
+                        .push(format!("{path}: is not compressed by filter {FILTER_ID}: it is {VIRTUAL}"));
+                }
+            }
             for finding in &mut self.findings {
                 if keys_of(&finding.path)? == key && finding.params.is_none() && finding.problem.is_none() {
                     finding.problem = Some(format!("is not compressed by filter {FILTER_ID}; {HINT}"));
@@ -200,6 +211,7 @@ impl Report {
             return print(&format!("{:#}", self.to_json()));
         }
         self.compressed().try_for_each(|finding| print(&line(finding)))?;
+        self.virtual_paths.iter().try_for_each(|path| print(&format!("{path}: {VIRTUAL}; left as it is")))?;
         if let Some(totals) = Totals::of(self) {
             print(&totals.to_string())?;
         }
@@ -223,6 +235,7 @@ impl Report {
             "model_embedded": self.embedding.as_ref().map(Embedding::in_file),
             "datasets": self.compressed().map(to_json).collect::<Vec<_>>(),
             "n_unfiltered": self.findings.iter().filter(|finding| finding.params.is_none()).count(),
+            "virtual_datasets": self.virtual_paths,
             "problems": self.sentences(),
         })
     }
@@ -293,7 +306,7 @@ impl Totals {
         report.compressed().next()?;
         let needed: BTreeSet<ModelId> = report.compressed().filter_map(Finding::model).collect();
         Some(Self {
-            raw_bytes: report.compressed().map(|finding| finding.raw_bytes).sum(),
+            raw_bytes: report.compressed().map(|finding| finding.raw_bytes).fold(0, u64::saturating_add),
             stored_bytes: report.stored_bytes(),
             model_bytes: needed.into_iter().map(|id| models::file_bytes(&*models::by_id(id).ok()?)).sum(),
         })
@@ -330,10 +343,17 @@ fn unneeded_models(original: &File, compressed: &File) -> Result<BTreeSet<String
     Ok(paths)
 }
 
+/// Datasets that are virtual in a file and in its copy.
+fn left_virtual(original: &File, copy: &File) -> Result<Vec<String>, CliError> {
+    let mut paths = paths_of(original, LocationType::Dataset)?;
+    paths.retain(|path| {
+        let is_virtual = |file: &File| file.dataset(path).is_ok_and(|dataset| is_virtual(&dataset));
+        is_virtual(original) && is_virtual(copy)
+    });
+    Ok(paths)
+}
+
 fn total_bytes(file: &File, paths: &[String]) -> u64 {
-    let bytes_of = |path: &String| {
-        let dataset = file.dataset(path).ok()?;
-        Some((dataset.size() * dataset.dtype().ok()?.size()) as u64)
-    };
-    paths.iter().filter_map(bytes_of).sum()
+    let bytes_of = |path: &String| dataset::raw_bytes(&file.dataset(path).ok()?).ok();
+    paths.iter().filter_map(bytes_of).fold(0, u64::saturating_add)
 }

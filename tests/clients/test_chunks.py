@@ -1,4 +1,6 @@
 """Chunks of any shape, partial reads and writes, and changing chunks after the fact."""
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -103,3 +105,32 @@ def test_filter_is_removed_by_h5repack(frames, write, tmp_path):
     assert tools.stored_filters(plain) == []
     with h5py.File(packed) as a, h5py.File(plain) as b:
         assert np.array_equal(a["frames"][...], b["frames"][...])
+
+
+@pytest.mark.parametrize("written", [slice(0, 96), slice(32, 64)], ids=["all", "with gaps"])
+def test_info_counts_the_chunks_that_are_stored(frames, write, written, tmp_path):
+    path = write("x.h5", frames[:0], "--abs", "1e-3", chunks=(16, 64, 64), maxshape=(None, 64, 64))
+    with h5py.File(path, "r+") as f:
+        f["frames"].resize(96, axis=0)
+        f["frames"][written] = frames[written]
+    chunks = json.loads(tools.sae("info", path, "--json").stdout)["datasets"][0]["chunks"]
+    sizes = sorted(len(chunk) for chunk in tools.stored_chunks(path))
+    assert chunks["number"] == len(sizes) == (written.stop - written.start) // 16
+    assert (chunks["smallest_bytes"], chunks["largest_bytes"]) == (sizes[0], sizes[-1])
+    assert chunks["patches_by_method"]
+
+
+@pytest.mark.parametrize("verb", ["info", "repack", "unpack", "verify", "filter-args", "train"])
+def test_an_extent_that_no_number_counts_is_refused(verb, tmp_path):
+    """2^32 x 2^32 values of four bytes: a product that wraps is 0."""
+    path, out = tmp_path / "x.h5", tmp_path / "out"
+    with h5py.File(path, "w") as f:
+        f.create_dataset("x", (1 << 32, 1 << 32), "f4", chunks=(64, 64), **tools.h5py_arguments("--abs", "1e-3"))
+    arguments = {
+        "info": [path], "repack": [path, out, "--abs", 1, "--dataset", "/x"], "unpack": [path, out],
+        "verify": [path, path], "filter-args": ["--abs", 1, f"{path}:/x"], "train": [f"{path}:/x", "-o", out],
+    }
+    done = tools.sae(verb, *arguments[verb], check=False)
+    assert done.returncode == 2 and not out.exists(), done.text
+    assert "dimensions [4294967296, 4294967296] of 4 bytes each: expected less than 2^64 bytes in all" in done.text
+    assert "/x" in done.text

@@ -82,6 +82,33 @@ def test_a_virtual_dataset_is_compressed_itself(runs, tmp_path):
             assert tools.max_abs_err(held, f["all"][...]) <= EPSILON
 
 
+def test_sae_names_a_virtual_dataset_and_leaves_it_virtual(runs, frames, tmp_path):
+    """Also where its sources are not there beside the copy, where it reads as fill values."""
+    paths, held = runs
+    joined, packed = virtual(tmp_path / "joined.h5", paths, (96, 64, 64)), tmp_path / "there" / "packed.h5"
+    packed.parent.mkdir()
+    with h5py.File(joined, "r+") as f:
+        f["own"] = frames
+    named = "/all: a virtual dataset, whose values lie in other datasets; left as it is"
+    done = tools.sae("repack", joined, packed, "--abs", EPSILON)
+    assert named in done.stdout, done.text
+    with h5py.File(packed) as f:
+        assert f["all"].is_virtual and [s.file_name for s in f["all"].virtual_sources()] == [p.name for p in paths]
+        assert (f["all"][...] == 0).all() and tools.max_abs_err(frames, f["own"][...]) <= EPSILON
+    done = tools.sae("verify", joined, packed)
+    assert named in done.stdout, done.text
+    assert tools.verify(joined, packed)[1]["virtual_datasets"] == ["/all"]
+    assert "virtual datasets: /all" in tools.sae("info", packed).stdout
+
+
+def test_verify_tells_a_virtual_dataset_that_should_be_compressed(runs, tmp_path):
+    paths, _ = runs
+    joined = virtual(tmp_path / "joined.h5", paths, (96, 64, 64))
+    done = tools.sae("verify", joined, joined, "--dataset", "/all", check=False)
+    assert done.returncode == 1, done.text
+    assert "/all: is not compressed by filter 34222: it is a virtual dataset" in done.text, done.text
+
+
 def test_external_links_lead_to_compressed_datasets(runs, tmp_path):
     paths, held = runs
     linked = tmp_path / "linked.h5"

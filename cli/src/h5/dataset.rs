@@ -1,5 +1,6 @@
 //! Values of a dataset in the file's own type: regions through HDF5, chunks past it.
 
+use hdf5::dataset::Layout;
 use hdf5::{Dataset, Dataspace};
 use hdf5_sys::h5::{herr_t, hsize_t};
 use hdf5_sys::h5d::{H5Dget_chunk_info_by_coord, H5Dread, H5Dread_chunk1, H5Dwrite, H5Dwrite_chunk};
@@ -22,6 +23,34 @@ pub fn open(location: &hdf5::Group, path: &str) -> Result<Dataset, CliError> {
         Err(_) => CliError::new(format!("{path}: no such dataset")),
     })
 }
+
+/// Bytes of a dataset's values, uncompressed.
+///
+/// # Errors
+/// If they are more than 2⁶⁴ − 1: a file may claim any extent, and nobody can have written so many.
+pub fn raw_bytes(dataset: &Dataset) -> Result<u64, CliError> {
+    raw_bytes_of(&dataset.get_shape().at("dimensions")?, dataset.dtype()?.size())
+}
+
+fn raw_bytes_of(dims: &[usize], size_bytes: usize) -> Result<u64, CliError> {
+    if dims.contains(&0) {
+        return Ok(0);
+    }
+    let n_bytes = dims.iter().try_fold(size_bytes as u64, |product, &dim| product.checked_mul(dim as u64));
+    n_bytes.ok_or_else(|| {
+        CliError::new(format!(
+            "dimensions {dims:?} of {size_bytes} bytes each: expected less than 2^64 bytes in all"
+        ))
+    })
+}
+
+/// Whether a dataset has no values of its own: it joins those of other datasets, mostly in other files.
+pub fn is_virtual(dataset: &Dataset) -> bool {
+    dataset.layout() == Layout::Virtual
+}
+
+/// What is said of such a dataset where it is passed over.
+pub const VIRTUAL: &str = "a virtual dataset, whose values lie in other datasets";
 
 /// A box of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +149,23 @@ pub struct StoredChunk {
 unsafe extern "C" {
     /// Public in HDF5 from 1.10.2 on; the crate of bindings leaves it out.
     fn H5Dget_chunk_storage_size(dataset: hid_t, offset: *const hsize_t, n_bytes: *mut hsize_t) -> herr_t;
+}
+
+/// Where the chunks begin that the file has stored.
+///
+/// Where none is absent these are all places, and HDF5 finds each at once. Asked for its n-th chunk, HDF5 1.10 goes
+/// through those before it, which takes seconds for tens of thousands; that is left for datasets with gaps, whose
+/// places may be far more than their chunks.
+pub fn stored_chunk_starts(dataset: &Dataset) -> Box<dyn Iterator<Item = Vec<usize>> + '_> {
+    let n_stored = dataset.num_chunks().unwrap_or(0);
+    let places = || dataset.chunk().into_iter().flat_map(|chunk| chunk_regions(&dataset.shape(), &chunk));
+    if places().take(n_stored.saturating_add(1)).count() == n_stored {
+        return Box::new(places().map(|region| region.start));
+    }
+    Box::new((0..n_stored).filter_map(|index| {
+        let info = dataset.chunk_info(index)?;
+        Some(info.offset.iter().map(|&n| n as usize).collect())
+    }))
 }
 
 /// Reads the chunk that begins at `start`, without its filters; `None` where the file has none, so that all values
@@ -232,7 +278,7 @@ fn row_starts(part: &[usize], whole: &[usize]) -> impl Iterator<Item = usize> {
 }
 
 /// # Errors
-/// If the dataset has no values (a dimension of 0, or a null dataspace) or is a scalar.
+/// If the dataset has no values (a dimension of 0, or a null dataspace), is a scalar, or claims more than 2⁶⁴ bytes.
 pub fn dims_with_values(dataset: &Dataset) -> Result<Vec<usize>, CliError> {
     let dims = dataset.get_shape().at("dimensions")?;
     if dims.is_empty() {
@@ -241,6 +287,7 @@ pub fn dims_with_values(dataset: &Dataset) -> Result<Vec<usize>, CliError> {
     if dims.contains(&0) {
         return Err(CliError::new(format!("dimensions {dims:?}: there are no values to compress")));
     }
+    raw_bytes(dataset)?;
     Ok(dims)
 }
 
@@ -258,6 +305,17 @@ mod tests {
             }
         }
         assert_eq!(hits, [[1; 7]; 5]);
+    }
+
+    #[test]
+    fn rejects_extents_that_no_number_counts() {
+        assert_eq!(raw_bytes_of(&[1 << 30, 1 << 31], 4).unwrap(), 1 << 63);
+        assert_eq!(raw_bytes_of(&[0, usize::MAX, usize::MAX], 8).unwrap(), 0);
+        let message = raw_bytes_of(&[1 << 32, 1 << 31], 2).unwrap_err().to_string();
+        assert!(
+            message.contains("[4294967296, 2147483648] of 2 bytes each: expected less than 2^64"),
+            "{message}"
+        );
     }
 
     #[test]

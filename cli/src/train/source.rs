@@ -6,6 +6,7 @@ use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File, Hyperslab, Selection, SliceOrIndex};
 
 use crate::error::{At, CliError};
+use crate::h5::dataset::raw_bytes;
 use crate::h5::file::split_place;
 
 /// The whole patches of all frames of some datasets, in order; what is left at the right and lower edges of frames
@@ -73,6 +74,7 @@ fn open_dataset(input: &str) -> Result<(Dataset, Vec<usize>), CliError> {
             "{input}: shape {dims:?}, expected frames of at least one row and column"
         )));
     }
+    raw_bytes(&dataset).at(input)?;
     Ok((dataset, dims))
 }
 
