@@ -1,7 +1,7 @@
 //! Where networks run: on the CPU, unless `H5Z_SAE_DEVICE` or `h5zsae_set_device` names a GPU.
 //!
 //! A GPU that cannot be used is no error: the CPU gives the same values, and one line on stderr says why it had to.
-//! A forked child does without the GPU that its parent opened, as CUDA demands.
+//! A forked child does without GPUs where its parent has asked for one, as CUDA does not survive a fork.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use h5z_sae::{Error, ErrorKind};
 use h5z_sae_cuda::{Device, DeviceBackend, LIBRARY_NAME};
@@ -26,11 +26,17 @@ const FOLDER: &str = "h5zsae";
 /// What the program asked for; `None`: what the variable says.
 static ASKED: Mutex<Option<DeviceChoice>> = Mutex::new(None);
 
-/// GPUs that were asked for, by number; `None` where one cannot be used.
-static OPENED: Lazy<Mutex<HashMap<u32, Option<Arc<Device>>>>> = Lazy::new(Mutex::default);
+/// What became of a GPU, once it has been asked for: `None` where it cannot be used.
+type Outcome = OnceLock<Option<Arc<Device>>>;
+
+/// GPUs that were asked for, by number.
+static GPUS: Lazy<Mutex<HashMap<u32, Arc<Outcome>>>> = Lazy::new(Mutex::default);
 
 /// The process that opens GPUs: the first that was asked to. 0 before.
 static OPENER: AtomicU32 = AtomicU32::new(0);
+
+/// The forked process that has said that it does without GPUs; 0 where none has.
+static CHILD: AtomicU32 = AtomicU32::new(0);
 
 /// A place where networks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,25 +87,43 @@ fn chosen_by_variable() -> Result<DeviceChoice, Error> {
     choice.map_err(|message| Error::new(ErrorKind::InvalidArgument, format!("{VARIABLE} is {message}")))
 }
 
+/// The GPU of that number: the one place that decides whether it is used.
 fn device(ordinal: u32) -> Option<Arc<Device>> {
     let process = std::process::id();
-    // Before any lock: a thread that did not survive the fork may hold it.
     if let Err(opener) = OPENER.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed)
         && opener != process
     {
+        do_without(ordinal, process);
         return None;
     }
-    lock(&OPENED).entry(ordinal).or_insert_with(|| open(ordinal)).clone()
+    let outcome = Arc::clone(lock(&GPUS).entry(ordinal).or_default());
+    // The lock is open again: CUDA takes its time to come up, and only those who want this very GPU wait for it.
+    outcome.get_or_init(|| open(ordinal)).clone()
+}
+
+/// Tells, once in a forked process, that it uses no GPU; not where its parent has found that it cannot use this one, and
+/// has said so. Waits for no lock: the thread that held it may not have survived the fork.
+fn do_without(ordinal: u32, process: u32) {
+    let outcome = GPUS.try_lock().ok().and_then(|gpus| gpus.get(&ordinal)?.get().cloned());
+    if !matches!(outcome, Some(None)) && CHILD.swap(process, Ordering::Relaxed) != process {
+        report(
+            ordinal,
+            "this process was forked from one that uses CUDA, which does not survive that; start workers anew, in \
+             Python with multiprocessing's \"spawn\"",
+        );
+    }
+}
+
+fn report(ordinal: u32, reason: &str) {
+    // Whoever closed stderr does not want to know.
+    let _ = writeln!(
+        std::io::stderr(),
+        "h5zsae: GPU cuda:{ordinal} is not used, the CPU gives the same values: {reason}"
+    );
 }
 
 fn open(ordinal: u32) -> Option<Arc<Device>> {
-    let report = move |reason: &str| {
-        // Whoever closed stderr does not want to know.
-        let _ = writeln!(
-            std::io::stderr(),
-            "h5zsae: GPU cuda:{ordinal} is not used, the CPU gives the same values: {reason}"
-        );
-    };
+    let report = move |reason: &str| report(ordinal, reason);
     let opened = find_library().and_then(|library| Device::open(&library, ordinal, report));
     opened.map(Arc::new).map_err(|reason| report(&reason)).ok()
 }

@@ -11,14 +11,14 @@ import pytest
 import documents
 import tools
 
-# The child names the device that complains whenever it is used.
+# The child may name another device: one that complains whenever it is used.
 READ_IN_A_FORKED_CHILD = """
 import os
 with h5py.File(sys.argv[1]) as f:
     before = f["frames"][...]
 child = os.fork()
 if child == 0:
-    os.environ["H5Z_SAE_DEVICE"] = "cuda:1"
+    os.environ["H5Z_SAE_DEVICE"] = sys.argv[2]
     with h5py.File(sys.argv[1]) as f:
         os._exit(0 if np.array_equal(f["frames"][...], before) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -99,10 +99,26 @@ def test_a_device_that_is_not_there_is_named(release_with_device, packed, tmp_pa
     assert printed == COMPLAINT.format(7) + "there is no device 7, only 2\n"
 
 
-def test_a_forked_child_leaves_the_device_alone(release_with_device, packed):
-    done = tools.python_client(
-        READ_IN_A_FORKED_CHILD, packed[1], HDF5_PLUGIN_PATH=str(release_with_device), H5Z_SAE_DEVICE="cuda")
-    assert done.text == ""
+@pytest.mark.parametrize("in_child", [0, 1])
+def test_a_forked_child_leaves_the_device_alone_and_says_so_once(release_with_device, packed, in_child):
+    done = tools.python_client(READ_IN_A_FORKED_CHILD, packed[1], f"cuda:{in_child}",
+                               HDF5_PLUGIN_PATH=str(release_with_device), H5Z_SAE_DEVICE="cuda")
+    assert done.text.count("\n") == 1, done.text
+    assert done.text.startswith(COMPLAINT.format(in_child) + "this process was forked from one that uses CUDA"), done.text
+
+
+def test_a_forked_child_does_not_repeat_that_there_is_no_device(release, packed):
+    done = tools.python_client(READ_IN_A_FORKED_CHILD, packed[1], "cuda", HDF5_PLUGIN_PATH=str(release),
+                               H5Z_SAE_DEVICE="cuda")
+    assert done.text.count("\n") == 1 and "make cuda" in done.text, done.text
+
+
+def test_unpack_takes_a_device(release_with_device, packed, tmp_path):
+    out = tmp_path / "out.h5"
+    done = tools.run(release_with_device / "sae", "unpack", packed[1], out, "--device", "cuda:1")
+    assert done.text.count(COMPLAINT.format(1) + "allocating ") == 1, done.text
+    with h5py.File(out) as f:
+        assert same_bits(f["frames"][...], packed[2])
 
 
 def test_a_name_that_is_no_device_stops_the_read(release, packed, tmp_path):
