@@ -1,8 +1,10 @@
 //! The filter as HDF5 sees it: its class, its three callbacks, and what a plugin exports.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::io::Write;
 use std::slice;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use h5z_sae::cd_values::FILTER_ID;
 use h5z_sae::{Error, ErrorKind};
@@ -213,8 +215,8 @@ fn unsupported(message: &str) -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
-/// Runs a callback's body. On failure pushes one record on the error stack of the HDF5 that called, and remembers
-/// the message for the C API.
+/// Runs a callback's body. On failure pushes one record on the error stack of the HDF5 that called, or where that
+/// cannot be reached says it on stderr, and remembers the message for the C API.
 fn answer<T>(
     caller: *const c_void,
     function: &CStr,
@@ -228,8 +230,22 @@ fn answer<T>(
     let _ = guard::catch(|| {
         let message = format!("H5Z-SAE filter: {failure}");
         guard::remember(&message);
-        error_stack::push(host::of_caller(caller), function, &message);
+        if !error_stack::push(host::of_caller(caller), function, &message) {
+            say_once(&message);
+        }
         Ok(())
     });
     None
+}
+
+/// The first sentence that no error stack could take goes to stderr. Not all of them: each chunk of a file may fail.
+fn say_once(message: &str) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        // Whoever closed stderr does not want to know.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{message} (said here once, as HDF5's error stack cannot be reached from where it has called the filter)"
+        );
+    }
 }

@@ -16,12 +16,18 @@ const FIRST_WITH_POOL: (c_uint, c_uint) = (2, 3);
 /// Frames that are looked at. The user's own follow those of HDF5, of which there are some thirty.
 const MAX_FRAMES: usize = 256;
 
-/// Whether the calling thread may call HDF5, as far as one can tell.
+/// Whether the calling thread may call HDF5, as far as one can tell. Asked before every call on the way through
+/// `filter`; HDF5 runs the other two callbacks on the thread that has called it.
 pub(crate) fn may_call(host: &Host) -> bool {
     match host.version {
         Some(version) if version < FIRST_WITH_POOL => true,
-        _ => has_user_frame(&objects_of_stack(), host.base, &system_libraries()),
+        _ => is_callers(host.base),
     }
+}
+
+/// Whether the calling thread is one that has called the HDF5 which is loaded at `base`.
+pub(crate) fn is_callers(base: usize) -> bool {
+    has_user_frame(&objects_of_stack(), base, &system_libraries())
 }
 
 /// Load addresses of the objects on the stack, innermost first; `None` for code of no object.

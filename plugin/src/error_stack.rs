@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
 
+use crate::calling_thread;
 use crate::host::{self, ErrorFns, ErrorIds, ErrorStateFns, Hid, Host};
 
 const MAJOR: c_int = 0;
@@ -12,20 +13,24 @@ const MINOR: c_int = 1;
 
 const CLASS_NAME: &[u8] = b"H5Z-SAE\0";
 
-/// Leaves `message` as the one record of the calling thread's error stack. Does nothing where the library shows no
-/// way to.
+/// Leaves `message` as the one record of the calling thread's error stack. Returns whether it could: the library may
+/// show no way to, or may not be called from this thread.
 ///
 /// The record is pushed on a stack of its own, which then replaces the current one. HDF5 2.0 pauses the current
 /// stack while a filter runs and drops what is pushed there; resuming it is no way out, as the pause afterwards
 /// would clear it. Nothing is lost by the replacement: the calls made before have cleared the current stack.
-pub(crate) fn push(host: &Host, function: &CStr, message: &str) {
-    let Some(functions) = &host.errors else { return };
-    let Some(ids) = valid_ids(host, functions) else { return };
-    let Ok(text) = CString::new(message.replace('\0', "\u{fffd}")) else { return };
+pub(crate) fn push(host: &Host, function: &CStr, message: &str) -> bool {
+    try_push(host, function, message).is_some()
+}
+
+fn try_push(host: &Host, function: &CStr, message: &str) -> Option<()> {
+    let functions = host.errors.as_ref().filter(|_| calling_thread::may_call(host))?;
+    let ids = valid_ids(host, functions)?;
+    let text = CString::new(message.replace('\0', "\u{fffd}")).ok()?;
     // SAFETY: takes nothing.
     let stack = unsafe { (functions.create_stack)() };
     if stack < 0 {
-        return;
+        return None;
     }
     // SAFETY: a valid stack; all strings end with NUL, the format takes one string and gets one, and HDF5 copies
     // them; the identifiers are valid and of the kinds asked for.
@@ -43,7 +48,8 @@ pub(crate) fn push(host: &Host, function: &CStr, message: &str) {
         );
     }
     // SAFETY: a valid stack, which this call also closes.
-    unsafe { (functions.set_current_stack)(stack) };
+    let status = unsafe { (functions.set_current_stack)(stack) };
+    (status >= 0).then_some(())
 }
 
 /// The identifiers of our class, registered when first needed and again after an `H5close`.

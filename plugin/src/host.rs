@@ -6,12 +6,15 @@
 //! library that was named to `init_filter`.
 //!
 //! Functions only: the address of a data symbol (`H5P_CLS_…_g`, `H5E_…_g`) may lead to a copy that nobody has
-//! initialised. Every function may be absent; what needs it then fails with its name.
+//! initialised. The one exception is the text of the version, which is constant. Every function may be absent; what
+//! needs it then fails with its name. Whether one may be called at all is asked of [`calling_thread::may_call`].
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
+
+use crate::calling_thread;
 
 /// `hid_t` of HDF5 1.10 and later. Before, it was 32 bits wide.
 pub(crate) type Hid = i64;
@@ -259,7 +262,7 @@ impl Host {
             files: files.map_err(lacks),
             parallel: ParallelFns::find(library).ok(),
             old_handlers: OldHandlerFns::find(library).ok(),
-            version: version(library),
+            version: stated_version(library).or_else(|| asked_version(library, base)),
             base,
             errors: ErrorFns::find(library).ok(),
             memory: MemoryFns::find(library).ok(),
@@ -291,7 +294,24 @@ impl Host {
     }
 }
 
-fn version(library: Library) -> Option<(c_uint, c_uint)> {
+/// What the library's own text says of its version: `HDF5 library version: 1.10.8`. No call is needed for it, so that
+/// it can be read on any thread.
+fn stated_version(library: Library) -> Option<(c_uint, c_uint)> {
+    let text = library.symbol(c"H5_lib_vers_info_g")?;
+    // SAFETY: an array of characters that ends with NUL, constant, in every version of HDF5.
+    version_in(&unsafe { CStr::from_ptr(text.cast::<c_char>()) }.to_string_lossy())
+}
+
+fn version_in(text: &str) -> Option<(c_uint, c_uint)> {
+    let mut numbers = text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// What the library answers, where this thread may ask it.
+fn asked_version(library: Library, base: usize) -> Option<(c_uint, c_uint)> {
+    if !calling_thread::is_callers(base) {
+        return None;
+    }
     let functions = VersionFns::find(library).ok()?;
     let (mut major, mut minor, mut release) = (0, 0, 0);
     // SAFETY: three valid places for three numbers.
@@ -372,4 +392,18 @@ pub(crate) unsafe fn register_class(class: *const c_void) -> Result<(), &'static
 /// Locks, also after a panic of another holder: what the locks of this crate guard is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_versions_as_libraries_state_them() {
+        assert_eq!(version_in("HDF5 library version: 1.10.8"), Some((1, 10)));
+        assert_eq!(version_in("HDF5 library version: 2.3.0-1"), Some((2, 3)));
+        for text in ["", "HDF5 library version:", "HDF5 2", "HDF5 library version: 2.x"] {
+            assert_eq!(version_in(text), None, "{text:?}");
+        }
+    }
 }

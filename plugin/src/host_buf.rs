@@ -1,12 +1,13 @@
 //! Buffers that C code frees: never a `Vec`, whose allocator C does not know.
 //!
-//! Filter buffers come from HDF5's own allocator where the caller shows it. That is malloc, but for HDF5 builds that
-//! check their memory, which put a header before each block; so malloc serves where HDF5 does not show its own.
+//! Filter buffers come from HDF5's own allocator where the caller shows it and may be called. That is malloc, but for
+//! HDF5 builds that check their memory, which put a header before each block; so malloc serves elsewhere.
 
 use std::ffi::c_void;
 
 use h5z_sae::{Error, ErrorKind};
 
+use crate::calling_thread;
 use crate::host::Host;
 
 /// Copies `bytes` into a block of malloc, for `h5zsae_buffer_free`.
@@ -40,14 +41,15 @@ pub(crate) unsafe fn replace(
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buf.cast::<u8>(), bytes.len()) };
         return Ok(());
     }
-    let block = match &host.memory {
+    let allocator = host.memory.as_ref().filter(|_| calling_thread::may_call(host));
+    let block = match allocator {
         // SAFETY: any size may be asked for; 0 asks for memory that is not cleared.
         Some(functions) => unsafe { (functions.allocate)(bytes.len(), 0) },
         // SAFETY: any size may be asked for.
         None => unsafe { libc::malloc(bytes.len()) },
     };
     let block = fill(block, bytes)?;
-    match &host.memory {
+    match allocator {
         // SAFETY: the old block is of HDF5's allocator, and nobody else will free it: the callback hands back the
         // new one.
         Some(functions) => _ = unsafe { (functions.free)(*buf) },
