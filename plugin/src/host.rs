@@ -303,7 +303,7 @@ fn stated_version(library: Library) -> Option<(c_uint, c_uint)> {
 }
 
 fn version_in(text: &str) -> Option<(c_uint, c_uint)> {
-    let mut numbers = text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').map(str::parse);
+    let mut numbers = text.split_whitespace().next_back()?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
