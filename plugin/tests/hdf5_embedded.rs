@@ -103,6 +103,21 @@ fn leaves_one_record_where_no_file_has_the_model() {
 }
 
 #[test]
+fn copies_of_a_dataset_are_read_with_the_group_of_models() {
+    let written = Written::embedded();
+    written.run("copy_object", &["x.h5", "alone.h5", "alone"]).expect_success();
+    written.run("copy_object", &["x.h5", "both.h5", "model"]).expect_success();
+    let both = written.run("read", &["both.h5", "smooth", "1"]).expect_success();
+    assert_eq!(both.stdout, "read\n");
+    let alone = written.run("read", &["alone.h5", "smooth", "1"]).expect_success();
+    let records = alone.our_records();
+    assert_eq!(records.len(), 1, "{}", alone.text());
+    for part in [&format!("model {} was not found", written.id), "(alone.h5: no such object)", "sae embed FILE"] {
+        assert!(records[0].contains(part), "{part:?} is missing in {:?}", records[0]);
+    }
+}
+
+#[test]
 fn refuses_to_create_datasets_whose_model_no_file_has() {
     let written = Written::new();
     let [low, high] = halves(written.id);

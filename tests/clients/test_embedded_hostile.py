@@ -143,3 +143,39 @@ def test_h5py_refuses_to_write_without_the_model(trained, spheres, tmp_path):
                                check=False)
     assert done.returncode != 0 and f"model {trained[1]} was not found" in done.text
     assert "x.h5: no such object" in done.text
+
+
+def test_an_optional_filter_without_its_model_stores_the_values_as_they_are(trained, bare, spheres, tmp_path):
+    """HDF5 goes on without an optional filter that fails, and h5py makes every filter optional: nothing is lost, and
+    the chunk is counted. The dataset was created where the model was at hand."""
+    path, values = tmp_path / "x.h5", tmp_path / "values.npy"
+    np.save(values, spheres[1][:16])
+    words = ",".join(map(str, tools.filter_values("--abs", "1e-2", "--model", trained[0])))
+    create = WRITE.format(before="", after="f.close()").replace("data=np.load(sys.argv[3])", "shape=(16, 64, 64)")
+    tools.python_client(create, path, "w", values, words, H5Z_SAE_MODEL_PATH=str(trained[2]))
+    tools.python_client("""
+with h5py.File(sys.argv[1], "r+") as f:
+    f["new"][...] = np.load(sys.argv[2])
+with h5py.File(sys.argv[1]) as f:
+    assert np.array_equal(f["new"][...], np.load(sys.argv[2]))
+""", path, values)
+    with h5py.File(path) as f:
+        assert f["new"].id.get_chunk_info(0).filter_mask == 1
+    assert "unfiltered_chunks: 1" in tools.sae("info", path).stdout
+
+
+def test_one_model_in_two_open_files_is_read_from_either(trained, bare, tmp_path):
+    """Also when the file that gave it is closed, and its library has forgotten every object of it."""
+    first, second = tmp_path / "first.h5", tmp_path / "second.h5"
+    for path in (first, second):
+        path.write_bytes(bare.read_bytes())
+        tools.sae("embed", path, trained[0])
+    tools.python_client("""
+f, g = h5py.File(sys.argv[1]), h5py.File(sys.argv[2])
+values = f["frames"][...]
+f.close()
+assert values.any() and np.array_equal(g["frames"][...], values)
+g.close()
+with h5py.File(sys.argv[1]) as f:
+    assert np.array_equal(f["frames"][...], values)
+""", first, second)

@@ -137,6 +137,22 @@ def test_h5repack_takes_the_model_along(packed, trained, tmp_path, options, n_fi
     assert np.array_equal(after, before) or (n_filters and "34222" in " ".join(options) or "CHUNK" in options[-1])
 
 
+def test_a_user_block_put_before_the_file_moves_nothing_in_it(packed, trained, tmp_path):
+    """h5jam and h5unjam: HDF5's places in the file count from the end of the block."""
+    before = decoded(packed, tmp_path)
+    block, jammed, plain, taken_out = (tmp_path / name for name in ("block", "jammed.h5", "plain.h5", "out"))
+    block.write_bytes(b"notes of the beamline\n" * 40)
+    tools.run("h5jam", "-i", packed, "-u", block, "-o", jammed)
+    assert jammed.read_bytes().startswith(block.read_bytes())
+    assert np.array_equal(decoded(jammed, tmp_path), before)
+    tools.sae("extract", jammed, "-o", tmp_path / "m.sae")
+    assert (tmp_path / "m.sae").read_bytes() == trained[0].read_bytes()
+    tools.sae("embed", jammed, trained[0])
+    tools.run("h5unjam", "-i", jammed, "-u", taken_out, "-o", plain)
+    assert taken_out.read_bytes().startswith(block.read_bytes())
+    assert np.array_equal(decoded(plain, tmp_path), before)
+
+
 def test_h5repack_without_the_model_at_hand_fails(packed, trained, tmp_path):
     bare, target = tmp_path / "bare.h5", tmp_path / "target.h5"
     tools.run("h5copy", "-i", packed, "-o", bare, "-s", "/frames", "-d", "/frames")
