@@ -112,7 +112,9 @@ fn copies_of_a_dataset_are_read_with_the_group_of_models() {
     let alone = written.run("read", &["alone.h5", "smooth", "1"]).expect_success();
     let records = alone.our_records();
     assert_eq!(records.len(), 1, "{}", alone.text());
-    for part in [&format!("model {} was not found", written.id), "(alone.h5: no such object)", "sae embed FILE"] {
+    for part in
+        [&format!("model {} was not found", written.id), "(alone.h5: no such object)", "sae embed FILE"]
+    {
         assert!(records[0].contains(part), "{part:?} is missing in {:?}", records[0]);
     }
 }
