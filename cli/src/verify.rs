@@ -29,9 +29,10 @@ use crate::workers::Workers;
 /// Compare a compressed HDF5 file with its original
 ///
 /// Every compressed dataset is read and held to the bound that is stored with it; all other datasets of numbers have
-/// to be equal. Virtual datasets, whose values lie in other datasets, are named and passed over. Exit code 0: all promises kept. 1: a bound is broken, a dataset is missing or damaged, or a dataset
-/// that should be compressed is not (h5repack 1.10 writes a dataset unfiltered, says nothing and exits with 0, when
-/// the filter refuses it). 2: wrong arguments, or files that cannot be read.
+/// to be equal. Virtual datasets, whose values lie in other datasets, are named and passed over. Exit code 0: all
+/// promises kept. 1: a bound is broken, a dataset is missing or damaged, or a dataset that should be compressed is not
+/// (h5repack 1.10 writes a dataset unfiltered, says nothing and exits with 0, when the filter refuses it). 2: wrong
+/// arguments, or files that cannot be read.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file before compression

@@ -101,8 +101,8 @@ fn device(ordinal: u32) -> Option<Arc<Device>> {
     outcome.get_or_init(|| open(ordinal)).clone()
 }
 
-/// Tells, once in a forked process, that it uses no GPU; not where its parent has found that it cannot use this one, and
-/// has said so. Waits for no lock: the thread that held it may not have survived the fork.
+/// Tells, once in a forked process, that it uses no GPU; not where its parent has found that it cannot use this one,
+/// and has said so. Waits for no lock: the thread that held it may not have survived the fork.
 fn do_without(ordinal: u32, process: u32) {
     let outcome = GPUS.try_lock().ok().and_then(|gpus| gpus.get(&ordinal)?.get().cloned());
     if !matches!(outcome, Some(None)) && CHILD.swap(process, Ordering::Relaxed) != process {

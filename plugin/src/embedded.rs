@@ -1,5 +1,5 @@
-//! Reading a model that lies inside an HDF5 file, in the form of [`embedded_form`], through the HDF5 that has called the
-//! filter.
+//! Reading a model that lies inside an HDF5 file, in the form of [`embedded_form`], through the HDF5 that has called
+//! the filter.
 
 use std::ffi::{CString, c_int, c_void};
 use std::sync::Arc;

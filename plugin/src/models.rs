@@ -130,8 +130,8 @@ pub fn read_file(path: &Path) -> Result<ModelFile, Error> {
     Ok(ModelFile { model, bytes })
 }
 
-/// The file's size is asked first, so that a large one is not read in vain; what has no size (a pipe), or grows, is read
-/// no further than one byte beyond the limit.
+/// The file's size is asked first, so that a large one is not read in vain; what has no size (a pipe), or grows, is
+/// read no further than one byte beyond the limit.
 fn read_capped(path: &Path, max_bytes: u64) -> Result<Vec<u8>, (ErrorKind, String)> {
     let unreadable = |error: std::io::Error| (ErrorKind::System, error.to_string());
     let too_large = |found: &str| {

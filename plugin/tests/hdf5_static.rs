@@ -42,8 +42,8 @@ fn compile(bench: &Bench, name: &str, shown: Shown) -> PathBuf {
     bench.compile_sources("gcc", &["-std=c11"], &[&source], &flags)
 }
 
-/// A bench with x.h5, written through the shared HDF5, whose dataset /smooth may use the built-in model, and y.h5, whose
-/// dataset /singles is in several chunks.
+/// A bench with x.h5, written through the shared HDF5, whose dataset /smooth may use the built-in model, and y.h5,
+/// whose dataset /singles is in several chunks.
 fn with_files() -> Bench {
     let writer = Bench::new();
     writer.run(writer.compile("smooth"), &["x.h5", "0", "0"]).expect_success();

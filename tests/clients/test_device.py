@@ -104,7 +104,7 @@ def test_a_forked_child_leaves_the_device_alone_and_says_so_once(release_with_de
     done = tools.python_client(READ_IN_A_FORKED_CHILD, packed[1], f"cuda:{in_child}",
                                HDF5_PLUGIN_PATH=str(release_with_device), H5Z_SAE_DEVICE="cuda")
     assert done.text.count("\n") == 1, done.text
-    assert done.text.startswith(COMPLAINT.format(in_child) + "this process was forked from one that uses CUDA"), done.text
+    assert done.text.startswith(COMPLAINT.format(in_child) + "this process was forked from one that uses"), done.text
 
 
 def test_a_forked_child_does_not_repeat_that_there_is_no_device(release, packed):
