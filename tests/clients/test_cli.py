@@ -98,6 +98,16 @@ def test_chunks_that_filter_args_prints_for_a_dataset_are_what_h5repack_makes(fr
     assert tools.verify(plain, kept)[1]["ratio"] < tools.verify(plain, packed)[1]["ratio"]
 
 
+def test_a_name_that_a_shell_would_split_is_one_word_of_the_command(frames, tmp_path):
+    plain, packed = tmp_path / "plain.h5", tmp_path / "packed.h5"
+    with h5py.File(plain, "w") as f:
+        f["run 1/it's $HOME"] = frames
+    printed = tools.sae("filter-args", "--abs", "1e-3", f"{plain}:/run 1/it's $HOME").stdout.strip()
+    tools.run("bash", "-c", f"h5repack {printed} '{plain}' '{packed}'")
+    assert tools.stored_filters(packed, "run 1/it's $HOME") == [tools.FILTER_ID]
+    assert tools.verify(plain, packed)[0] == 0
+
+
 def test_chunks_that_nobody_wrote_count_as_the_fill_value(frames, tmp_path):
     expected = np.full_like(frames, 2.0)
     expected[:16] = frames[:16]
