@@ -146,12 +146,24 @@ impl ElementType {
 
     /// Appends the elements given by their bit patterns. Inverse of [`Self::read_bits`].
     pub(crate) fn write_bits(self, bits: &[u64], out: &mut Vec<u8>) {
-        let size = self.size_bytes();
-        for &pattern in bits {
-            match self.order {
-                ByteOrder::Little => out.extend_from_slice(&pattern.to_le_bytes()[..size]),
-                ByteOrder::Big => out.extend_from_slice(&pattern.to_be_bytes()[8 - size..]),
-            }
+        let big = self.order == ByteOrder::Big;
+        let first = out.len();
+        out.resize(first + bits.len() * self.size_bytes(), 0);
+        let out = &mut out[first..];
+        macro_rules! write {
+            ($t:ty) => {{
+                let (words, _) = out.as_chunks_mut::<{ size_of::<$t>() }>();
+                for (word, &pattern) in words.iter_mut().zip(bits) {
+                    let pattern = pattern as $t;
+                    *word = if big { pattern.to_be_bytes() } else { pattern.to_le_bytes() };
+                }
+            }};
+        }
+        match self.size {
+            1 => write!(u8),
+            2 => write!(u16),
+            4 => write!(u32),
+            _ => write!(u64),
         }
     }
 }

@@ -70,22 +70,56 @@ impl Domain {
         }
     }
 
+    /// Appends the bit patterns of the values at some positions.
+    pub(crate) fn append_values(&self, positions: &[i64], bits: &mut Vec<u64>) {
+        match self.scale {
+            Scale::Linear { .. } => {
+                let (element, unit) = (self.element, self.unit());
+                bits.extend(positions.iter().map(|&position| number_bits(element, position as f64 * unit)));
+            }
+            _ => bits.extend(positions.iter().map(|&position| self.value_bits(position))),
+        }
+    }
+
     /// The position nearest to a value, or `None` where the value has none: NaN, infinities, −0.0 and numbers
     /// beyond [`MAX_POSITION`].
     pub(crate) fn position(&self, bits: u64) -> Option<i64> {
+        self.position_in_units(self.unit(), bits)
+    }
+
+    /// Calls `put` with the [`Self::position`] of each of several values.
+    pub(crate) fn for_each_position(&self, bits: &[u64], mut put: impl FnMut(Option<i64>)) {
+        let unit = self.unit();
+        let is_f32 = self.element.is_float() && self.element.size_bytes() == 4;
+        if let (Scale::Linear { .. }, true) = (self.scale, is_f32) {
+            for &pattern in bits {
+                let position = nearest(f64::from(f32::from_bits(pattern as u32)) / unit);
+                put(position.filter(|_| pattern != 1 << 31));
+            }
+        } else {
+            bits.iter().for_each(|&pattern| put(self.position_in_units(unit, pattern)));
+        }
+    }
+
+    fn position_in_units(&self, unit: f64, bits: u64) -> Option<i64> {
         if is_special(self.element, bits) {
             return None;
         }
-        let position = match self.scale {
-            Scale::Linear { .. } => (number(self.element, bits) / self.unit()).round(),
-            Scale::SquareRoot { .. } => (to_root(number(self.element, bits)) / self.unit()).round(),
+        nearest(match self.scale {
+            Scale::Linear { .. } => number(self.element, bits) / unit,
+            Scale::SquareRoot { .. } => to_root(number(self.element, bits)) / unit,
             Scale::Decimal { digits } => {
                 (number(self.element, bits) * POWERS_OF_TEN[digits]).round() * self.step_positions() as f64
             }
             Scale::Ordered => (rank(self.element, bits) as f64) * self.step_positions() as f64,
-        };
-        (position.abs() <= MAX_POSITION as f64).then_some(position as i64)
+        })
     }
+}
+
+/// The position nearest to a number, halves away from zero; `None` beyond the last one and for NaN.
+fn nearest(number: f64) -> Option<i64> {
+    // Not `round`, which is a call where the compiler may not use SSE 4.1.
+    (number.abs() <= MAX_POSITION as f64).then(|| (number + 0.5f64.copysign(number)) as i64)
 }
 
 /// The square-root scale: its slope is √v where the value v is at least 1, and 1 below. Two additions and products at

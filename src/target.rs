@@ -202,9 +202,10 @@ impl Target {
         let unit = domain.unit();
         let positions = allowed.iter().map(|allowed| {
             let middle = allowed.map(|allowed| (allowed.middle() / unit).round());
-            middle.filter(|middle| middle.abs() <= MAX_POSITION as f64).map(|middle| middle as i64)
+            let middle = middle.filter(|middle| middle.abs() <= MAX_POSITION as f64);
+            (middle.unwrap_or(0.0) as i64, u8::from(middle.is_none()))
         });
-        let mut target = Self::at(domain, positions.collect(), bits, tolerance);
+        let mut target = Self::at(domain, positions.unzip(), bits, tolerance);
         let width = |allowed: &Allowed| (allowed.width() / unit).min(2.0 * MAX_POSITION as f64) as i64;
         target.widths = Some(allowed.iter().map(|allowed| allowed.as_ref().map_or(0, width)).collect());
         target.unbiased = options.unbiased;
@@ -219,15 +220,28 @@ impl Target {
 
     fn new(domain: Domain, bits: Vec<u64>, tolerance: Tolerance, options: &Options) -> Self {
         // Fill and mask values are exact wherever the grid may put their neighbours.
-        let positions =
-            bits.iter().map(|&pattern| domain.position(pattern).filter(|_| !options.is_mark(pattern)));
-        Self::at(domain, positions.collect(), bits, tolerance)
+        let (mut positions, mut specials) = (Vec::with_capacity(bits.len()), Vec::with_capacity(bits.len()));
+        domain.for_each_position(&bits, |position| {
+            positions.push(position.unwrap_or(0));
+            specials.push(u8::from(position.is_none()));
+        });
+        if options.marks() != [None; 2] {
+            for ((position, special), &pattern) in positions.iter_mut().zip(&mut specials).zip(&bits) {
+                if options.is_mark(pattern) {
+                    (*position, *special) = (0, 1);
+                }
+            }
+        }
+        Self::at(domain, (positions, specials), bits, tolerance)
     }
 
-    /// With pixels at these positions, special where there is none.
-    fn at(domain: Domain, positions: Vec<Option<i64>>, bits: Vec<u64>, tolerance: Tolerance) -> Self {
-        let specials = positions.iter().map(|position| u8::from(position.is_none())).collect();
-        let positions = positions.into_iter().map(Option::unwrap_or_default).collect();
+    /// With pixels at these positions, special where marked so.
+    fn at(
+        domain: Domain,
+        (positions, specials): (Vec<i64>, Vec<u8>),
+        bits: Vec<u64>,
+        tolerance: Tolerance,
+    ) -> Self {
         let mut target = Self {
             domain,
             bits,

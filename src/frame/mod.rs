@@ -23,8 +23,6 @@ use modelled::{ModelErrors, Modelled};
 use pixel::PixelMixer;
 use special::SpecialSymbols;
 
-pub(crate) use pixel::least_residual;
-
 /// How a patch is coded. The numbers stand in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -277,13 +275,13 @@ impl FrameCoder {
 
     /// Bit patterns of the current frame's pixels.
     pub(crate) fn reconstruction(&self, out: &mut Vec<u64>) {
-        out.extend((0..self.positions.len()).map(|i| {
-            if self.exact[i] != 0 {
-                self.exact_bits[i]
-            } else {
-                self.rules.domain.value_bits(self.positions[i])
+        let first = out.len();
+        self.rules.domain.append_values(&self.positions, out);
+        for ((value, &is_exact), &exact) in out[first..].iter_mut().zip(&self.exact).zip(&self.exact_bits) {
+            if is_exact != 0 {
+                *value = exact;
             }
-        }));
+        }
     }
 
     /// Codes all pixels of a frame. `target` is the encoder's; a decoder has none. Where `costs` is given (one entry

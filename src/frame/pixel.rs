@@ -380,7 +380,7 @@ impl FrameCoder {
 /// The residual nearest to 0 among those that move a prediction, so far below the target, into a range of positions about
 /// it; where the range is no wider than a step, the one that moves it nearest to the middle.
 #[inline]
-pub(crate) fn least_residual(distance: i64, width: i64, fraction_bits: u32) -> i64 {
+fn least_residual(distance: i64, width: i64, fraction_bits: u32) -> i64 {
     let highest = (2 * distance + width) >> (fraction_bits + 1);
     let lowest = -((width - 2 * distance) >> (fraction_bits + 1));
     if width > 1 << fraction_bits && lowest <= highest {
