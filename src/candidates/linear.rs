@@ -1,11 +1,13 @@
 //! Levels of linear atoms: rounded coefficients, changed where that keeps pixels within the bound.
 
-use std::ops::Range;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::atoms::{linear_dead_zone, linear_reluctance};
-use crate::sae::{PatchCode, Transform};
+use crate::sae::PatchCode;
 
-use super::{Begun, Search};
+use super::Search;
+use super::group::{Begun, Limits};
 
 /// How long linear coefficients are changed for the sake of pixels beyond the bound.
 #[derive(Clone, Copy)]
@@ -36,54 +38,68 @@ struct Pulled {
     code: PatchCode,
     /// K, in real units.
     wanted: Vec<f32>,
+    rounding: Rc<Rounding>,
+}
+
+/// How coefficients become levels of one step.
+struct Rounding {
+    /// By how much each of the K is lowered before, in real units.
+    reluctance: Vec<f32>,
+    /// Below which each, lowered, becomes 0, in steps.
+    dead_zones: Vec<f32>,
 }
 
 impl Search<'_> {
-    /// Gives patches the linear atoms that make up for what their latents leave, and returns how many pixels these leave
-    /// beyond the bound.
+    /// Gives patches the linear atoms that make up for what their latents leave, and returns what these leave in turn.
     ///
     /// Coefficients are rounded; then, time and again, what is beyond the bound is projected and added to them before
     /// they are rounded anew. Those that lie near the middle between two levels follow, at next to no cost, until no
     /// pixel is left beyond the bound or it does not get better: projections onto the set of what the bound allows and
     /// onto that of what the basis can say, in turn.
-    pub(super) fn add_linear(&self, begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) -> Vec<usize> {
+    pub(super) fn add_linear(&self, begun: &Begun, pulls: Pulls, codes: &mut [PatchCode]) -> Vec<f32> {
         let (n_values, n_linear) = (self.grid.patch.n_values(), self.model.n_linear());
+        let mut roundings = HashMap::new();
         let mut pulled: Vec<Pulled> = codes
             .iter()
             .zip(begun.coefs.chunks_exact(n_linear))
-            .map(|(code, coefs)| Pulled {
-                code: PatchCode { linear: Vec::new(), ..code.clone() },
-                wanted: coefs.to_vec(),
+            .map(|(code, coefs)| {
+                let has_latents = !code.latents.is_empty();
+                let rounding = roundings
+                    .entry((code.linear_step_quarters, has_latents))
+                    .or_insert_with(|| Rc::new(self.rounding(code.linear_step_quarters, has_latents)));
+                let code = PatchCode { linear: Vec::new(), ..code.clone() };
+                Pulled { code, wanted: coefs.to_vec(), rounding: rounding.clone() }
             })
             .collect();
         pulled.iter_mut().for_each(|patch| self.round_linear(patch));
         let mut left = self.model.less_linear(self.chunk.backend, &begun.left, &self.linear_values(&pulled));
-        let mut n_beyond = vec![0; codes.len()];
         for (place, (code, patch)) in codes.iter_mut().zip(pulled).enumerate() {
             let values = place * n_values..(place + 1) * n_values;
             let coefs = &begun.coefs[place * n_linear..][..n_linear];
-            (code.linear, n_beyond[place]) =
-                self.pull(patch, (coefs, &begun.limits[values.clone()]), &mut left[values], pulls);
+            let limits = begun.limits.of(values.clone());
+            code.linear = self.pull(patch, (coefs, limits), &mut left[values], pulls);
         }
-        n_beyond
+        left
     }
 
-    /// The best levels of a patch, and how many pixels they leave beyond the bound; `left` is what its present ones leave.
+    /// The best levels of a patch; `left` is what its present ones leave, and becomes what these do.
     fn pull(
         &self,
         mut patch: Pulled,
-        (coefs, limits): (&[f32], &[f32]),
+        (coefs, limits): (&[f32], Limits<&[f32]>),
         left: &mut [f32],
         pulls: Pulls,
-    ) -> (Vec<(u32, i32)>, usize) {
+    ) -> Vec<(u32, i32)> {
         let step = (-f32::from(patch.code.linear_step_quarters) / 4.0).exp2();
         let reach = LONGEST_PULL * step;
-        let (mut best, mut fewest, mut n_vain) = (Vec::new(), usize::MAX, 0);
+        let (mut best, mut fewest, mut n_vain) = (patch.code.linear.clone(), usize::MAX, 0);
+        let mut best_left = left.to_vec();
         for n_pulls in 0..=pulls.most {
             let (beyond, n_beyond) = excess(left, limits);
             n_vain += 1;
             if n_beyond < fewest {
                 best.clone_from(&patch.code.linear);
+                best_left.copy_from_slice(left);
                 (fewest, n_vain) = (n_beyond, 0);
             }
             if n_pulls == pulls.most || fewest == 0 || n_vain >= pulls.in_vain {
@@ -100,22 +116,29 @@ impl Search<'_> {
                 self.model.subtract_atom(left, atom, change as f32 * step);
             }
         }
-        (best, fewest)
+        left.copy_from_slice(&best_left);
+        best
+    }
+
+    fn rounding(&self, step_quarters: u8, has_latents: bool) -> Rounding {
+        let priors = self.model.priors();
+        let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
+        let step = (-f32::from(step_quarters) / 4.0).exp2();
+        let atoms = sizes.iter().map(|&size| {
+            let reluctance = linear_reluctance(size, step_quarters.into());
+            (reluctance * step, linear_dead_zone(size, step_quarters.into()) - reluctance)
+        });
+        let (reluctance, dead_zones) = atoms.unzip();
+        Rounding { reluctance, dead_zones }
     }
 
     /// Rounds the wanted coefficients of a patch to levels.
     fn round_linear(&self, patch: &mut Pulled) {
-        let priors = self.model.priors();
-        let has_latents = !patch.code.latents.is_empty();
-        let sizes = if has_latents { &priors.linear_scale } else { &priors.linear_only_scale };
+        let Rounding { reluctance, dead_zones } = &*patch.rounding;
+        let lowered = patch.wanted.iter().zip(reluctance);
+        let lowered: Vec<f32> = lowered.map(|(coef, reluctance)| coef - reluctance.copysign(*coef)).collect();
         let step_quarters = patch.code.linear_step_quarters;
-        let step = (-f32::from(step_quarters) / 4.0).exp2();
-        let reluctance = |atom: usize| linear_reluctance(sizes[atom], step_quarters.into());
-        let lowered = patch.wanted.iter().enumerate();
-        let lowered: Vec<f32> =
-            lowered.map(|(atom, coef)| coef - coef.signum() * reluctance(atom) * step).collect();
-        let dead_zone = |atom: usize| linear_dead_zone(sizes[atom], step_quarters.into()) - reluctance(atom);
-        patch.code.linear = self.model.quantize_linear(&lowered, step_quarters, dead_zone);
+        patch.code.linear = self.model.quantize_linear(&lowered, step_quarters, |atom| dead_zones[atom]);
     }
 
     /// K values for each patch: its levels in real units.
@@ -128,52 +151,27 @@ impl Search<'_> {
         }
         values
     }
-
-    /// How far each of the n values of some patches may be off, in the network's domain; infinity where pixels are
-    /// special, or beyond the frame.
-    pub(super) fn limits(&self, nth: &[usize]) -> Vec<f32> {
-        let n_values = self.grid.patch.n_values();
-        let mut limits = vec![f32::INFINITY; nth.len() * n_values];
-        for (limits, &nth) in limits.chunks_exact_mut(n_values).zip(nth) {
-            let bound = (self.relative_bound * (-f64::from(self.scale(nth)) / 8.0).exp2()) as f32;
-            for (line, pixels) in self.lines(self.patches[nth]) {
-                let limits = &mut limits[line];
-                self.bound_in_domain(nth, pixels.clone(), bound, limits);
-                for (limit, special) in limits.iter_mut().zip(&self.chunk.target.specials[pixels]) {
-                    if *special != 0 {
-                        *limit = f32::INFINITY;
-                    }
-                }
-            }
-        }
-        limits
-    }
-
-    /// A bound on values over a patch's scale, as one on what the transform makes of them.
-    fn bound_in_domain(&self, nth: usize, pixels: Range<usize>, bound: f32, limits: &mut [f32]) {
-        if self.model.transform() == Transform::None {
-            return limits.fill(bound);
-        }
-        let factor = self.position_scale(self.scale(nth));
-        let values =
-            self.chunk.target.positions[pixels].iter().map(|&position| (position as f64 * factor) as f32);
-        let (above, below): (Vec<f32>, Vec<f32>) = values.map(|value| (value + bound, value - bound)).unzip();
-        let mut lower = vec![0.0; limits.len()];
-        self.model.transform_patch(&above, limits);
-        self.model.transform_patch(&below, &mut lower);
-        limits.iter_mut().zip(lower).for_each(|(limit, lower)| *limit = (*limit - lower) / 2.0);
-    }
 }
 
-/// What errors are beyond a share of their limits, with their places; and how many are beyond the limits.
-fn excess(errors: &[f32], limits: &[f32]) -> (Vec<(usize, f32)>, usize) {
+/// What is left beyond a share of its limits, with its places; and how much is beyond the limits.
+fn excess(left: &[f32], limits: Limits<&[f32]>) -> (Vec<(usize, f32)>, usize) {
+    /// Most values are within: so many at once are seen to be.
+    const AT_ONCE: usize = 16;
+    let beyond_share = |(&left, (&below, &above)): (&f32, (&f32, &f32))| {
+        (left > PULLING_SHARE * above) | (left < -PULLING_SHARE * below)
+    };
     let mut n_beyond = 0;
     let mut beyond = Vec::new();
-    for (place, (&error, &limit)) in errors.iter().zip(limits).enumerate() {
-        let kept = PULLING_SHARE * limit;
-        if error.abs() > kept {
-            n_beyond += usize::from(error.abs() > limit);
-            beyond.push((place, error - error.clamp(-kept, kept)));
+    let limits = limits.below.chunks(AT_ONCE).zip(limits.above.chunks(AT_ONCE));
+    for (start, (left, (below, above))) in (0..).step_by(AT_ONCE).zip(left.chunks(AT_ONCE).zip(limits)) {
+        let values = left.iter().zip(below.iter().zip(above));
+        if !values.clone().map(beyond_share).fold(false, |any, is_beyond| any | is_beyond) {
+            continue;
+        }
+        for (place, value) in (start..).zip(values).filter(|(_, value)| beyond_share(*value)) {
+            let (&left, (&below, &above)) = value;
+            n_beyond += usize::from(left > above || left < -below);
+            beyond.push((place, left - left.clamp(-PULLING_SHARE * below, PULLING_SHARE * above)));
         }
     }
     (beyond, n_beyond)
@@ -202,8 +200,9 @@ mod tests {
     #[test]
     fn only_what_is_near_the_bound_or_beyond_pulls() {
         let errors = [0.5, -0.95, 1.5, -3.0, 9.0];
-        let limits = [1.0, 1.0, 1.0, 2.0, f32::INFINITY];
-        let (beyond, n_beyond) = excess(&errors, &limits);
+        let below = [f32::INFINITY, 1.0, f32::INFINITY, 2.0, 1.0];
+        let above = [1.0, f32::INFINITY, 1.0, 1.0, f32::INFINITY];
+        let (beyond, n_beyond) = excess(&errors, Limits { below: &below, above: &above });
         assert_eq!(n_beyond, 2);
         let expected = [(1, -0.05), (2, 0.6), (3, -1.2)];
         assert!(beyond.iter().zip(expected).all(|(found, expected): (&(usize, f32), (usize, f32))| {

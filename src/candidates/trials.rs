@@ -1,10 +1,12 @@
 //! Which patches are worth a search, and the cheapest candidate of each: little is spent on what will not be chosen.
 
-use super::{BATCH, Begun, Guess, ResidualCosts, Search, Settings, linear::Pulls};
 use crate::atoms::{NetworkPatch, PatchHeader};
 use crate::error::Error;
-use crate::frame::Method;
 use crate::options::Effort;
+
+use super::group::{Group, Guess};
+use super::linear::Pulls;
+use super::{NetworkCandidates, Plan, Search, Settings};
 
 /// A patch is promising where the network takes at most so many times the bits that the patch costs without one, by a
 /// first estimate; it is likely where the network does so after a short search.
@@ -15,28 +17,29 @@ const LIKELY: f64 = 1.2;
 const LINEAR_CHANGES: [i32; 4] = [-1, 1, -2, 2];
 
 /// The cheapest candidate of a patch so far.
-struct Cheapest {
-    bits: f64,
+pub(super) struct Cheapest {
+    pub(super) bits: f64,
     patch: NetworkPatch,
 }
 
 impl Search<'_> {
-    /// Those of some patches for which the network may be worth its bits; all where nothing is known of their costs, or
-    /// no effort is to be spared.
-    pub(super) fn promising(&self, settings: &Settings, nth: &[usize]) -> Result<Vec<usize>, Error> {
+    /// Those of a group for which the network may be worth its bits; all where nothing is known of their costs, or no effort
+    /// is to be spared.
+    pub(super) fn promising(&self, settings: &Settings, group: Group) -> Result<Group, Error> {
         if self.without.is_none() || self.chunk.effort == Effort::Best {
-            return Ok(nth.to_vec());
+            return Ok(group);
         }
-        let mut promising = Vec::new();
-        for batch in nth.chunks(BATCH) {
-            let begun = self.begin(settings, batch)?;
-            let coded = self.code(settings, batch, &begun, Some(0), Pulls::NONE);
-            promising.extend(batch.iter().zip(coded).filter_map(|(&nth, coded)| {
-                let bits = coded.header_bits + self.least_residual_bits(coded.n_beyond);
-                (bits <= PROMISING * self.bits_without(nth)).then_some(nth)
-            }));
-        }
-        Ok(promising)
+        let settings = Settings { refined: false, ..*settings };
+        let begun = self.begin(&settings, &group)?;
+        let guesses = self.guess(&settings, &begun, Some(0), Pulls::NONE);
+        let is_promising = |place: &usize| {
+            let n_nonzero = guesses[*place].residuals.iter().filter(|residual| **residual != 0).count();
+            let bits =
+                self.header_bits(&settings, &guesses[*place].patch) + self.least_residual_bits(n_nonzero);
+            self.bits_without(group.patches[*place]).is_none_or(|without| bits <= PROMISING * without)
+        };
+        let places: Vec<usize> = (0..group.patches.len()).filter(is_promising).collect();
+        Ok(group.select(&places))
     }
 
     /// What so many residuals take that are not 0, if all there is to tell is where they are and their signs.
@@ -48,111 +51,96 @@ impl Search<'_> {
         (term(n_nonzero) + term(n_pixels - n_nonzero) + n_nonzero) / images
     }
 
-    /// Bits of a patch without a network; without end where it has not been coded so.
-    fn bits_without(&self, nth: usize) -> f64 {
-        self.without.map_or(f64::INFINITY, |without| without.bits(self.patches[nth]))
+    /// Finds the cheapest candidates of a group.
+    pub(super) fn find(
+        &self,
+        plan: &Plan,
+        group: &Group,
+        candidates: &mut NetworkCandidates,
+    ) -> Result<(), Error> {
+        for (&patch, cheapest) in group.patches.iter().zip(self.cheapest(plan, group)?) {
+            if let Some(cheapest) = cheapest {
+                candidates.bits[patch] = cheapest.bits;
+                candidates.headers[patch] = PatchHeader::Network(Box::new(cheapest.patch));
+            }
+        }
+        Ok(())
     }
 
-    /// The cheapest candidate of each of some patches, for all patches of the chunk.
-    pub(super) fn all_headers(
-        &self,
-        settings: &Settings,
-        costs: &ResidualCosts,
-        nth: &[usize],
-    ) -> Result<Vec<PatchHeader>, Error> {
-        let unused = PatchHeader::Pixels(Method::Aligned);
-        let mut headers = vec![unused; self.scales.len()];
-        for batch in nth.chunks(BATCH) {
-            let cheapest = match self.chunk.latents_only {
-                true => self.only_latents(settings, costs, batch)?,
-                false => self.cheapest(settings, costs, batch)?,
+    /// All kinds of atoms in a short search; then, where the network is likely and it pays, the step of the linear ones in a
+    /// long one. `None` where the network is not likely.
+    pub(super) fn cheapest(&self, plan: &Plan, group: &Group) -> Result<Vec<Option<Cheapest>>, Error> {
+        let settings = &plan.settings;
+        let mut cheapest: Vec<Option<Cheapest>> = group.patches.iter().map(|_| None).collect();
+        let latents = self.begin(settings, group)?;
+        let everywhere: Vec<usize> = (0..group.patches.len()).collect();
+        self.keep_cheaper(
+            plan,
+            &mut cheapest,
+            &everywhere,
+            self.guess(settings, &latents, None, Pulls::NONE),
+        );
+        if self.chunk.latents_only {
+            return Ok(cheapest);
+        }
+        // Patches whose latents are all 0 are among those without.
+        let has_latents = |place: &usize| !latents.codes[*place].latents.is_empty();
+        let places: Vec<usize> = everywhere.iter().copied().filter(has_latents).collect();
+        let guesses = self.guess(settings, &latents.select(&places), Some(0), Pulls::FEW);
+        self.keep_cheaper(plan, &mut cheapest, &places, guesses);
+        let linear = self.begin_without_latents(group)?;
+        self.keep_cheaper(
+            plan,
+            &mut cheapest,
+            &everywhere,
+            self.guess(settings, &linear, Some(0), Pulls::FEW),
+        );
+        let best_effort = self.chunk.effort == Effort::Best;
+        if !best_effort {
+            for (cheapest, &patch) in cheapest.iter_mut().zip(&group.patches) {
+                let enough = self.bits_without(patch).map_or(f64::INFINITY, |without| LIKELY * without);
+                cheapest.take_if(|cheapest| cheapest.bits > enough);
+            }
+        }
+        if plan.is_long {
+            let (pulls, changes) = match best_effort {
+                true => (Pulls::MOST, &LINEAR_CHANGES[..]),
+                false => (Pulls::MANY, &LINEAR_CHANGES[..2]),
             };
-            for (&nth, cheapest) in batch.iter().zip(cheapest) {
-                if let Some(Cheapest { patch, .. }) = cheapest {
-                    headers[self.patches[nth]] = PatchHeader::Network(Box::new(patch));
+            for (begun, with_latents) in [(&latents, true), (&linear, false)] {
+                let has_these = |cheapest: &Cheapest| {
+                    (best_effort || cheapest.patch.has_linear) && cheapest.patch.has_latents == with_latents
+                };
+                let has_these = |place: &usize| cheapest[*place].as_ref().is_some_and(has_these);
+                let places: Vec<usize> = everywhere.iter().copied().filter(has_these).collect();
+                let begun = begun.select(&places);
+                for &change in [0].iter().chain(changes) {
+                    let guesses = self.guess(settings, &begun, Some(change), pulls);
+                    self.keep_cheaper(plan, &mut cheapest, &places, guesses);
                 }
             }
         }
-        Ok(headers)
-    }
-
-    fn only_latents(
-        &self,
-        settings: &Settings,
-        costs: &ResidualCosts,
-        nth: &[usize],
-    ) -> Result<Vec<Option<Cheapest>>, Error> {
-        let guesses = self.guess(settings, nth, &self.begin(settings, nth)?, None, Pulls::NONE)?;
-        let mut cheapest: Vec<Option<Cheapest>> = nth.iter().map(|_| None).collect();
-        self.keep_cheaper(costs, &mut cheapest, guesses.into_iter().enumerate());
         Ok(cheapest)
     }
 
-    /// All kinds of atoms in a short search, then the step of the linear ones in a long one, where the network is likely.
-    fn cheapest(
-        &self,
-        settings: &Settings,
-        costs: &ResidualCosts,
-        nth: &[usize],
-    ) -> Result<Vec<Option<Cheapest>>, Error> {
-        let mut cheapest: Vec<Option<Cheapest>> = nth.iter().map(|_| None).collect();
-        let (latents, linear) = (self.begin(settings, nth)?, self.begin_without_latents(nth)?);
-        for (begun, linear_change) in [(&latents, None), (&latents, Some(0)), (&linear, Some(0))] {
-            let guesses = self.guess(settings, nth, begun, linear_change, Pulls::FEW)?;
-            self.keep_cheaper(costs, &mut cheapest, guesses.into_iter().enumerate());
-        }
-        let best_effort = self.chunk.effort == Effort::Best;
-        for (cheapest, &nth) in cheapest.iter_mut().zip(nth) {
-            let enough = LIKELY * self.bits_without(nth);
-            cheapest.take_if(|cheapest| !best_effort && cheapest.bits > enough);
-        }
-        let (pulls, changes) = match best_effort {
-            true => (Pulls::MOST, &LINEAR_CHANGES[..]),
-            false => (Pulls::MANY, &LINEAR_CHANGES[..2]),
-        };
-        for (begun, with_latents) in [(&latents, true), (&linear, false)] {
-            let has_these = |cheapest: &Cheapest| {
-                (best_effort || cheapest.patch.has_linear) && cheapest.patch.has_latents == with_latents
-            };
-            let places: Vec<usize> =
-                (0..nth.len()).filter(|&place| cheapest[place].as_ref().is_some_and(has_these)).collect();
-            let begun = begun.select(&places);
-            let nth: Vec<usize> = places.iter().map(|&place| nth[place]).collect();
-            for &change in [0].iter().chain(changes) {
-                let guesses = self.guess(settings, &nth, &begun, Some(change), pulls)?;
-                self.keep_cheaper(costs, &mut cheapest, places.iter().copied().zip(guesses));
-            }
-        }
-        Ok(cheapest)
-    }
-
+    /// Keeps the guesses about some places that are cheaper than what there is.
     fn keep_cheaper(
         &self,
-        costs: &ResidualCosts,
+        plan: &Plan,
         cheapest: &mut [Option<Cheapest>],
-        guesses: impl Iterator<Item = (usize, Guess)>,
+        places: &[usize],
+        guesses: Vec<Guess>,
     ) {
-        for (place, guess) in guesses {
-            let bits = self.bits(&guess, costs);
-            if cheapest[place].as_ref().is_none_or(|cheapest| bits < cheapest.bits) {
-                cheapest[place] = Some(Cheapest { bits, patch: guess.patch });
+        for (&place, guess) in places.iter().zip(guesses) {
+            let enough = cheapest[place].as_ref().map_or(f64::INFINITY, |cheapest| cheapest.bits);
+            let residual_bits = plan.costs.of(&self.residual_patch(&guess));
+            // Headers take long to price.
+            if residual_bits < enough {
+                let bits = residual_bits + self.header_bits(&plan.settings, &guess.patch);
+                if bits < enough {
+                    cheapest[place] = Some(Cheapest { bits, patch: guess.patch });
+                }
             }
-        }
-    }
-}
-
-impl Begun {
-    /// Some of the patches.
-    fn select(&self, places: &[usize]) -> Self {
-        let rows = |values: &[f32]| -> Vec<f32> {
-            let length = values.len() / self.codes.len().max(1);
-            places.iter().flat_map(|place| &values[place * length..][..length]).copied().collect()
-        };
-        Self {
-            codes: places.iter().map(|&place| self.codes[place].clone()).collect(),
-            left: rows(&self.left),
-            limits: rows(&self.limits),
-            coefs: rows(&self.coefs),
         }
     }
 }
