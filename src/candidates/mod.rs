@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::frame::Method;
 use crate::options::Effort;
 use crate::patch::PatchGrid;
-use crate::sae::Model;
+use crate::sae::{BUILTIN_IDS, Model};
 use crate::stream::payload::{NetworkRules, patch_is_allowed};
 
 mod cost;
@@ -37,7 +37,7 @@ pub(crate) struct NetworkCandidates {
 const MOST_SAMPLES: usize = 32;
 const LEAST_SAMPLES: usize = 8;
 
-/// But for the best effort, a network that saves less than this share of a sample's bits is not worth the time.
+/// The built-in model is not worth the time where it saves less than this share of a sample's bits.
 const LEAST_SAVING: f64 = 0.1;
 
 /// Where more than this share of a sample is promising, all patches are taken to be.
@@ -223,10 +223,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether the network saves enough of the bits of a few patches; always, where nothing is known of these or no effort is
-    /// to be spared.
+    /// Whether the built-in model, which nobody chose for these frames, saves enough of the bits of a few patches. Any other
+    /// is worthwhile, and so is all that the best effort may try.
     fn is_worthwhile(&self, start: &Settings, n_patches: usize) -> Result<bool, Error> {
-        let (Some(without), false) = (self.without, self.chunk.effort == Effort::Best) else {
+        let is_builtin = BUILTIN_IDS.contains(&self.model.id());
+        let (Some(without), true, false) = (self.without, is_builtin, self.chunk.effort == Effort::Best)
+        else {
             return Ok(true);
         };
         let n_samples = (n_patches / 8).clamp(LEAST_SAMPLES, MOST_SAMPLES / 2);
