@@ -15,7 +15,7 @@ complain() {
 
 [ -f "$release/h5zsae/libh5zsae_cuda.so" ] || complain "no file $release/h5zsae/libh5zsae_cuda.so"
 exported=$(nm -D --defined-only "$release/h5zsae/libh5zsae_cuda.so" | grep -c ' T h5zsae_cuda_')
-[ "$exported" -eq 10 ] || complain "$exported functions exported: 10 expected"
+[ "$exported" -eq 15 ] || complain "$exported functions exported: 15 expected"
 
 "$sae" synth "$folder/in.h5" -n 32 --seed 3 >"$folder/log"
 "$sae" repack "$folder/in.h5" "$folder/cpu.h5" --abs 0.001 --device cpu >"$folder/log" 2>&1

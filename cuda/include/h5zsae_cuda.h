@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of this file or of what its functions mean. */
-#define H5ZSAE_CUDA_ABI_VERSION 1u
+#define H5ZSAE_CUDA_ABI_VERSION 2u
 
 #define H5ZSAE_CUDA_TRANSFORM_NONE 0u
 #define H5ZSAE_CUDA_TRANSFORM_SQRT 1u
@@ -27,6 +27,7 @@ extern "C" {
 
 typedef struct h5zsae_cuda_device h5zsae_cuda_device;
 typedef struct h5zsae_cuda_network h5zsae_cuda_network;
+typedef struct h5zsae_cuda_training h5zsae_cuda_training;
 
 /* Where a function writes why it failed. */
 typedef struct {
@@ -89,6 +90,37 @@ typedef struct {
     const uint8_t *linear_step_quarters; /* n_patches */
 } h5zsae_cuda_codes;
 
+/* A network to be trained: train/src/network.rs. */
+typedef struct {
+    uint32_t n_components, n_hidden, n_latents; /* K', m, l */
+    uint32_t most_patches; /* of a batch */
+    const float *input_scale; /* K' */
+} h5zsae_cuda_training_sizes;
+
+/* All weights and Adam's means of gradients and of their squares, one tensor after the other: input K' x m and its bias,
+ * latent l x m and its bias, hidden l x m and its bias, coef m x K' and its bias. */
+typedef struct {
+    float *weights, *mean, *square;
+} h5zsae_cuda_training_state;
+
+/* What one step is made of. */
+typedef struct {
+    uint32_t n_patches;
+    uint32_t active; /* entries kept in a code; 0: all */
+    uint32_t steps; /* codes are steps of the latents, not these: the penalty `grad` */
+    uint32_t refines; /* the decoder learns from refined codes */
+    const float *components; /* n_patches x K' */
+    double sparsity_lambda, rate_scale;
+    float learning_rate, clip_norm, beta1, beta2, epsilon;
+    float mean_correction, square_correction; /* 1 / (1 - beta^n) after n steps */
+} h5zsae_cuda_training_step;
+
+/* Sums over the batch, before the step. */
+typedef struct {
+    double *squared_error, *distortion, *l1;
+    uint32_t *fired; /* l: patches in which each latent took part */
+} h5zsae_cuda_training_sums;
+
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
 #endif
@@ -122,6 +154,21 @@ int h5zsae_cuda_latents(h5zsae_cuda_network *network, uint32_t n_patches, const 
 /* K inner products of each of n_patches x n values with the rows of the basis, over their squared norms. */
 int h5zsae_cuda_project(h5zsae_cuda_network *network, uint32_t n_patches, const float *residual, float *coefs,
                         h5zsae_cuda_message message);
+
+/* A training in the device's memory, for one thread at a time; its weights are not set. The device must outlive it. */
+int h5zsae_cuda_training_new(h5zsae_cuda_device *device, const h5zsae_cuda_training_sizes *sizes,
+                             h5zsae_cuda_training **training, h5zsae_cuda_message message);
+void h5zsae_cuda_training_free(h5zsae_cuda_training *training);
+
+/* Copies weights and moments to the device, or from it. */
+int h5zsae_cuda_training_write(h5zsae_cuda_training *training, const h5zsae_cuda_training_state *state,
+                               h5zsae_cuda_message message);
+int h5zsae_cuda_training_read(h5zsae_cuda_training *training, const h5zsae_cuda_training_state *state,
+                              h5zsae_cuda_message message);
+
+/* Moves the weights one step against the gradient of a batch's loss. After a failure they are not what they were. */
+int h5zsae_cuda_training_advance(h5zsae_cuda_training *training, const h5zsae_cuda_training_step *step,
+                                  const h5zsae_cuda_training_sums *sums, h5zsae_cuda_message message);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "lane.h"
+#include "training.h"
 
 using h5zsae::DeviceScope;
 using h5zsae::Lane;
@@ -50,6 +51,11 @@ struct h5zsae_cuda_network {
     std::condition_variable is_free_;
     std::vector<std::unique_ptr<Lane>> lanes_;
     std::vector<Lane *> free_;
+};
+
+struct h5zsae_cuda_training {
+    int ordinal;
+    std::unique_ptr<h5zsae::Training> training;
 };
 
 namespace {
@@ -200,6 +206,50 @@ int h5zsae_cuda_project(h5zsae_cuda_network *network, uint32_t n_patches, const 
         in_batches(*network, n_patches, net.decoder.n_linear, coefs, [&](Lane &lane, uint32_t first, uint32_t n_batch) {
             lane.project(net, residual + first * n_values, n_batch);
         });
+    });
+}
+
+int h5zsae_cuda_training_new(h5zsae_cuda_device *device, const h5zsae_cuda_training_sizes *sizes,
+                             h5zsae_cuda_training **training, h5zsae_cuda_message message) {
+    return call(message, [&] {
+        *training = nullptr;
+        const DeviceScope scope(device->ordinal);
+        auto made = std::make_unique<h5zsae_cuda_training>();
+        made->ordinal = device->ordinal;
+        made->training = std::make_unique<h5zsae::Training>(*sizes);
+        *training = made.release();
+    });
+}
+
+void h5zsae_cuda_training_free(h5zsae_cuda_training *training) {
+    if (!training) return;
+    call(h5zsae_cuda_message{}, [&] {
+        const DeviceScope scope(training->ordinal);
+        delete training;
+    });
+}
+
+int h5zsae_cuda_training_write(h5zsae_cuda_training *training, const h5zsae_cuda_training_state *state,
+                               h5zsae_cuda_message message) {
+    return call(message, [&] {
+        const DeviceScope scope(training->ordinal);
+        training->training->write(*state);
+    });
+}
+
+int h5zsae_cuda_training_read(h5zsae_cuda_training *training, const h5zsae_cuda_training_state *state,
+                              h5zsae_cuda_message message) {
+    return call(message, [&] {
+        const DeviceScope scope(training->ordinal);
+        training->training->read(*state);
+    });
+}
+
+int h5zsae_cuda_training_advance(h5zsae_cuda_training *training, const h5zsae_cuda_training_step *step,
+                                  const h5zsae_cuda_training_sums *sums, h5zsae_cuda_message message) {
+    return call(message, [&] {
+        const DeviceScope scope(training->ordinal);
+        training->training->step(*step, *sums);
     });
 }
 

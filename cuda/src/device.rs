@@ -1,6 +1,7 @@
 //! A device: it holds the networks that it was given, and runs them. After its first failure it declines everything.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,12 +81,30 @@ impl Device {
             return false;
         }
         let outcome = self.network(model).and_then(work);
-        if let Err(reason) = &outcome
-            && !self.failed.swap(true, Ordering::Relaxed)
-        {
+        outcome.map_err(|reason| self.give_up(&reason)).is_ok()
+    }
+
+    /// Says why the device is not used any more, unless that was said before, and declines everything from now on.
+    pub fn give_up(&self, reason: &str) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
             (self.report)(reason);
         }
-        outcome.is_ok()
+    }
+
+    /// What trainings are made with.
+    ///
+    /// # Errors
+    /// A sentence, where this process may not use the device any more.
+    pub(crate) fn library(&self) -> Result<(&Library, NonNull<RawDevice>), String> {
+        if self.is_usable() {
+            return Ok((&self.library, self.handle));
+        }
+        Err("it failed before, or was opened by another process".to_string())
+    }
+
+    /// The library, where its handles mean something: in the process that opened the device.
+    pub(crate) fn library_to_free(&self) -> Option<&Library> {
+        (self.process == std::process::id()).then_some(&self.library)
     }
 
     /// The model's network; its weights are copied to the device at their first use.
@@ -112,6 +131,12 @@ impl Device {
             })
         })?;
         NonNull::new(network).map(Network).ok_or_else(|| "the library gave no network".to_string())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("platform", &self.platform()).finish_non_exhaustive()
     }
 }
 

@@ -9,14 +9,19 @@
 //! made by `make cuda`, and opened by [`Device::open`]. Its kernels are also compiled for the host in tests, which so
 //! compare the very arithmetic with the codec's own decoder.
 //!
-//! `unsafe` lives in `library` and `device`.
+//! A [`Training`] keeps weights, moments and activations on the device, and makes steps there. It gives what the CPU
+//! gives but for rounding.
+//!
+//! `unsafe` lives in `library`, `device` and `training`.
 
 mod backend;
 mod codes;
 mod device;
 mod image;
 mod library;
+mod training;
 
 pub use backend::DeviceBackend;
 pub use device::Device;
 pub use library::LIBRARY_NAME;
+pub use training::{Training, TrainingSizes, TrainingStep, TrainingSums};

@@ -9,7 +9,7 @@ use libloading::os::unix::{Library as SharedObject, RTLD_LOCAL, RTLD_NOW};
 pub const LIBRARY_NAME: &str = "libh5zsae_cuda.so";
 
 /// `H5ZSAE_CUDA_ABI_VERSION`.
-const ABI_VERSION: u32 = 1;
+const ABI_VERSION: u32 = 2;
 
 /// Longest sentence of a failure, with its NUL.
 const MESSAGE_BYTES: usize = 512;
@@ -23,6 +23,12 @@ pub(crate) struct RawDevice {
 /// `h5zsae_cuda_network`.
 #[repr(C)]
 pub(crate) struct RawNetwork {
+    _opaque: [u8; 0],
+}
+
+/// `h5zsae_cuda_training`.
+#[repr(C)]
+pub(crate) struct RawTraining {
     _opaque: [u8; 0],
 }
 
@@ -93,6 +99,52 @@ pub(crate) struct RawCodes {
     pub(crate) linear_step_quarters: *const u8,
 }
 
+/// `h5zsae_cuda_training_sizes`.
+#[repr(C)]
+pub(crate) struct RawTrainingSizes {
+    pub(crate) n_components: u32,
+    pub(crate) n_hidden: u32,
+    pub(crate) n_latents: u32,
+    pub(crate) most_patches: u32,
+    pub(crate) input_scale: *const f32,
+}
+
+/// `h5zsae_cuda_training_state`.
+#[repr(C)]
+pub(crate) struct RawTrainingState {
+    pub(crate) weights: *mut f32,
+    pub(crate) mean: *mut f32,
+    pub(crate) square: *mut f32,
+}
+
+/// `h5zsae_cuda_training_step`.
+#[repr(C)]
+pub(crate) struct RawTrainingStep {
+    pub(crate) n_patches: u32,
+    pub(crate) active: u32,
+    pub(crate) steps: u32,
+    pub(crate) refines: u32,
+    pub(crate) components: *const f32,
+    pub(crate) sparsity_lambda: f64,
+    pub(crate) rate_scale: f64,
+    pub(crate) learning_rate: f32,
+    pub(crate) clip_norm: f32,
+    pub(crate) beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) epsilon: f32,
+    pub(crate) mean_correction: f32,
+    pub(crate) square_correction: f32,
+}
+
+/// `h5zsae_cuda_training_sums`.
+#[repr(C)]
+pub(crate) struct RawTrainingSums {
+    pub(crate) squared_error: *mut f64,
+    pub(crate) distortion: *mut f64,
+    pub(crate) l1: *mut f64,
+    pub(crate) fired: *mut u32,
+}
+
 macro_rules! function_table {
     ($($field:ident = $symbol:literal: $signature:ty,)*) => {
         /// The library, open for the rest of the process, and its functions.
@@ -130,6 +182,19 @@ function_table! {
         unsafe extern "C" fn(*mut RawNetwork, u32, *const f32, *mut f32, RawMessage) -> c_int,
     project = c"h5zsae_cuda_project":
         unsafe extern "C" fn(*mut RawNetwork, u32, *const f32, *mut f32, RawMessage) -> c_int,
+    training_new = c"h5zsae_cuda_training_new":
+        unsafe extern "C" fn(*mut RawDevice, *const RawTrainingSizes, *mut *mut RawTraining, RawMessage) -> c_int,
+    training_free = c"h5zsae_cuda_training_free": unsafe extern "C" fn(*mut RawTraining),
+    training_write = c"h5zsae_cuda_training_write":
+        unsafe extern "C" fn(*mut RawTraining, *const RawTrainingState, RawMessage) -> c_int,
+    training_read = c"h5zsae_cuda_training_read":
+        unsafe extern "C" fn(*mut RawTraining, *const RawTrainingState, RawMessage) -> c_int,
+    training_advance = c"h5zsae_cuda_training_advance": unsafe extern "C" fn(
+        *mut RawTraining,
+        *const RawTrainingStep,
+        *const RawTrainingSums,
+        RawMessage,
+    ) -> c_int,
 }
 
 impl Library {

@@ -41,7 +41,7 @@ fn rejects_another_version_and_missing_functions() {
     let other = compile_c(&folder, "unsigned h5zsae_cuda_abi_version(void) { return 4711; }");
     assert!(refusal(&other, 0).contains("has version 4711 of the interface"), "{}", refusal(&other, 0));
     let folder = TempDir::new().unwrap();
-    let empty = compile_c(&folder, "unsigned h5zsae_cuda_abi_version(void) { return 1; }");
+    let empty = compile_c(&folder, "unsigned h5zsae_cuda_abi_version(void) { return 2; }");
     assert!(refusal(&empty, 0).contains("h5zsae_cuda_platform"), "{}", refusal(&empty, 0));
 }
 
