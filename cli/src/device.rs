@@ -3,10 +3,10 @@
 use h5zsae::device::{self, DeviceChoice};
 
 /// Where networks run.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Default)]
 pub struct DeviceArgs {
-    /// Where networks run: cpu, cuda or cuda:N; a GPU that cannot be used leaves them to the CPU [default: what
-    /// H5Z_SAE_DEVICE says, else cpu]
+    /// Where networks run, or are trained: cpu, cuda or cuda:N; a GPU that cannot be used leaves them to the CPU
+    /// [default: what H5Z_SAE_DEVICE says, else cpu]
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceChoice>,
 }

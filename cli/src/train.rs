@@ -15,6 +15,7 @@ use h5z_sae_train::options::TrainOptions;
 use h5z_sae_train::outcome::Trained;
 use h5z_sae_train::ranks::Ranks;
 use h5z_sae_train::trainer::{self, Start};
+use h5zsae::device::{self, DeviceChoice};
 use serde_json::json;
 
 use crate::error::{At, CliError};
@@ -95,7 +96,9 @@ struct Prepared {
 
 impl Prepared {
     fn try_new(args: &Args, ranks: &dyn Ranks) -> Result<Self, CliError> {
+        args.device.choose();
         let mut job = Job::try_new(args)?;
+        job.choose_device(ranks)?;
         if ranks.rank() > 0 {
             return Ok(Self { frames: job.frames()?, job, written: None });
         }
@@ -122,6 +125,19 @@ impl Job {
             args.output.clone().ok_or_else(|| CliError::new("no model file to write: give -o MODEL.sae"))?;
         let options = args.options()?;
         Ok(Self { args, output, options, model, checkpoint, curve })
+    }
+
+    /// Opens the device for the steps. Ranks add their gradients on the CPU, and a control has no steps.
+    fn choose_device(&mut self, ranks: &dyn Ranks) -> Result<(), CliError> {
+        let choice = device::chosen()?;
+        if ranks.n_ranks() == 1 && !self.args.control {
+            self.options.device = device::open_chosen(choice);
+        } else if choice != DeviceChoice::Cpu && ranks.rank() == 0 {
+            let why =
+                if self.args.control { "a control has no steps" } else { "several ranks train on the CPU" };
+            eprintln!("sae: no GPU is used: {why}");
+        }
+        Ok(())
     }
 
     fn frames(&self) -> Result<Box<dyn FrameSource + Send>, CliError> {

@@ -1,6 +1,7 @@
 //! Where networks run: on the CPU, unless `H5Z_SAE_DEVICE` or `h5zsae_set_device` names a GPU.
 //!
-//! A GPU that cannot be used is no error: the CPU gives the same values, and one line on stderr says why it had to.
+//! A GPU that cannot be used is no error: the CPU takes its place, and one line on stderr says why it had to. It decodes
+//! the same values; what it trains differs by rounding.
 //! A forked child does without GPUs where its parent has asked for one, as CUDA does not survive a fork.
 
 use std::collections::HashMap;
@@ -73,12 +74,25 @@ pub fn choose(choice: Option<DeviceChoice>) {
 /// # Errors
 /// `InvalidArgument` where the variable counts and is no device's name.
 pub fn backend(cpu: GemmBackend) -> Result<DeviceBackend, Error> {
+    let choice = chosen()?;
+    Ok(DeviceBackend::new(cpu, move || open_chosen(choice)))
+}
+
+/// Where networks run: what the program asked for, else what the variable says.
+///
+/// # Errors
+/// `InvalidArgument` where the variable counts and is no device's name.
+pub fn chosen() -> Result<DeviceChoice, Error> {
     let asked = *lock(&ASKED);
-    let choice = asked.map_or_else(chosen_by_variable, Ok)?;
-    Ok(DeviceBackend::new(cpu, move || match choice {
+    asked.map_or_else(chosen_by_variable, Ok)
+}
+
+/// The device of a choice, opened if it was not; `None` for the CPU, and for one that cannot be used, which is said.
+pub fn open_chosen(choice: DeviceChoice) -> Option<Arc<Device>> {
+    match choice {
         DeviceChoice::Cpu => None,
         DeviceChoice::Cuda(ordinal) => device(ordinal),
-    }))
+    }
 }
 
 fn chosen_by_variable() -> Result<DeviceChoice, Error> {
@@ -118,7 +132,7 @@ fn report(ordinal: u32, reason: &str) {
     // Whoever closed stderr does not want to know.
     let _ = writeln!(
         std::io::stderr(),
-        "h5zsae: GPU cuda:{ordinal} is not used, the CPU gives the same values: {reason}"
+        "h5zsae: GPU cuda:{ordinal} is not used, the CPU takes its place: {reason}"
     );
 }
 

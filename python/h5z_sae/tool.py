@@ -36,8 +36,8 @@ def train(frames: Path | Array | Sequence[Path], output: Path, *, verbose: bool 
 
     `frames`: "FILE.h5:/DATASET", or several of these, or an array whose last two dimensions are rows and columns.
     `verbose`: lets `sae train` report on stderr meanwhile.
-    `settings`: the flags of `sae train`, with underscores: minutes=30, abs=1e-3, basis_rows=512, mirror=True. A
-    sequence gives a flag several times. `sae train --help` explains them.
+    `settings`: the flags of `sae train`, with underscores: minutes=30, abs=1e-3, basis_rows=512, mirror=True,
+    device="cuda". A sequence gives a flag several times. `sae train --help` explains them.
 
     Returns the report: `id` of the model, `bytes` of its file, `steps`, errors on held-out patches.
 

@@ -1,5 +1,6 @@
 """Networks on a device, as programs ask for it: by H5Z_SAE_DEVICE and by --device. The kernels are compiled for the
 host here, which has a device 0, and a device 1 that is always short of memory and so shows that it was asked."""
+import json
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ if child == 0:
         os._exit(0 if np.array_equal(f["frames"][...], before) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-COMPLAINT = "h5zsae: GPU cuda:{} is not used, the CPU gives the same values: "
+COMPLAINT = "h5zsae: GPU cuda:{} is not used, the CPU takes its place: "
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,48 @@ def test_the_example_of_the_document_runs_on_the_device(release_with_device, pac
     assert "is not used" not in done.text
     # Written on the device, read on the CPU.
     assert tools.verify(packed[0], tmp_path / "out.h5")[0] == 0
+
+
+def train(release, packed, model, *flags, **environment):
+    """A training of 60 steps, or that of a checkpoint."""
+    data = [] if "--resume" in flags else [
+        f"{packed[0]}:/frames", "-o", model, "--patch", "16x16", "--components", "12", "--hidden", "16", "--latent",
+        "24", "--active", "4", "--steps", "60", "--batch", "32", "--refine", "0.5", "--threads", "1"]
+    return tools.run(release / "sae", "train", *data, "--json", *flags, **environment)
+
+
+def squared_error(done):
+    return json.loads(done.stdout)["held_out"]["squared_error"]
+
+
+def test_a_training_on_the_device_ends_where_that_of_the_cpu_does(release_with_device, packed, tmp_path):
+    on_cpu = train(release_with_device, packed, tmp_path / "cpu.sae", "--device", "cpu")
+    on_device = train(release_with_device, packed, tmp_path / "device.sae", "--device", "cuda")
+    by_variable = train(release_with_device, packed, tmp_path / "variable.sae", H5Z_SAE_DEVICE="cuda")
+    assert on_device.stderr == by_variable.stderr == ""
+    assert (tmp_path / "device.sae").read_bytes() == (tmp_path / "variable.sae").read_bytes()
+    assert (tmp_path / "device.sae").read_bytes() != (tmp_path / "cpu.sae").read_bytes()
+    assert squared_error(on_device) == pytest.approx(squared_error(on_cpu), rel=0.05)
+
+
+@pytest.mark.parametrize("flags", [(), ("--control",)])
+def test_without_the_library_a_training_gives_the_model_of_the_cpu(release, packed, tmp_path, flags):
+    train(release, packed, tmp_path / "cpu.sae", *flags)
+    done = train(release, packed, tmp_path / "asked.sae", "--device", "cuda", *flags)
+    expected = "sae: no GPU is used: a control has no steps\n" if flags else COMPLAINT.format(0) + "there is no "
+    assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1, done.stderr
+    assert (tmp_path / "asked.sae").read_bytes() == (tmp_path / "cpu.sae").read_bytes()
+
+
+def test_a_training_on_a_device_short_of_memory_says_so_once(release_with_device, packed, tmp_path):
+    train(release_with_device, packed, tmp_path / "cpu.sae")
+    done = train(release_with_device, packed, tmp_path / "asked.sae", "--device", "cuda:1")
+    assert done.stderr.startswith(COMPLAINT.format(1) + "allocating ") and done.stderr.count("\n") == 1, done.stderr
+    assert (tmp_path / "asked.sae").read_bytes() == (tmp_path / "cpu.sae").read_bytes()
+
+
+def test_a_training_refuses_a_name_that_is_no_device(release, packed, tmp_path):
+    with pytest.raises(AssertionError, match="expected cpu, cuda or cuda:N"):
+        train(release, packed, tmp_path / "model.sae", H5Z_SAE_DEVICE="gpu")
+    assert not (tmp_path / "model.sae").exists()
+

@@ -22,11 +22,12 @@ TIMEOUT_S = 300
 
 
 class Finished:
-    """A finished program. `text` is all that it printed, on both streams."""
+    """A finished program. `text` is all that it printed: `stdout`, then `stderr`."""
 
     def __init__(self, done):
         self.returncode = done.returncode
         self.stdout = done.stdout
+        self.stderr = done.stderr
         self.text = done.stdout + done.stderr
 
 

@@ -68,6 +68,8 @@ def test_the_tools_sentence_reaches_python(tmp_path):
         h5z_sae.train(f"{tmp_path}/no-such.h5:/frames", tmp_path / "x.sae")
     with pytest.raises(h5z_sae.ToolError, match="--no-such-flag"):
         h5z_sae.train(np.ones((4, 8, 8)), tmp_path / "x.sae", no_such_flag=1)
+    with pytest.raises(h5z_sae.ToolError, match="expected cpu, cuda or cuda:N"):
+        h5z_sae.train(np.ones((4, 8, 8)), tmp_path / "x.sae", device="gpu")
     assert not (tmp_path / "x.sae").exists()
 
 

@@ -1,24 +1,25 @@
-//! The training loop: batches in shards, one for each thread; gradients summed in the shards' order, then over ranks.
+//! The training loop: draws batches, has steps made of them, and does what is due between steps.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use h5z_sae::{Error, ErrorKind};
+use h5z_sae_cuda::Device;
 use ndarray::{Array2, Axis};
 use rand::Rng;
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
+use crate::backend::{Backend, CpuBackend, Step, choose};
 use crate::early_stop::{Best, EarlyStop, steps_between};
-use crate::network::{BatchStats, Network, NetworkShape, Objective, Parameters};
-use crate::optimiser::sum_shards;
-use crate::ranks::{Placement, Ranks, agree, broadcast_parameters, on_first, sum_parameters, sum_stats};
+use crate::network::{BatchStats, Network, NetworkShape, Objective};
+use crate::ranks::{Placement, Ranks, agree, broadcast_parameters, on_first};
 use crate::report::{Means, StepReport};
 use crate::revival::revive;
 use crate::schedule::{Schedule, annealed_active, annealed_rate_scale};
 use crate::state::FitState;
 
 /// How to train a network on components.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FitOptions {
     /// Sizes of the layers.
     pub shape: NetworkShape,
@@ -45,6 +46,8 @@ pub struct FitOptions {
     pub threads: usize,
     /// Whether to end once held-out patches stop getting smaller.
     pub early_stop: Option<EarlyStop>,
+    /// Makes the steps of a single rank, if there is one that can be used.
+    pub device: Option<Arc<Device>>,
 }
 
 /// Follows the loop, on each rank.
@@ -83,9 +86,11 @@ pub(crate) struct Loop<'a> {
     placement: Placement,
     ranks: &'a mut dyn Ranks,
     options: &'a FitOptions,
-    /// One for each shard.
-    gradients: Vec<Parameters<f32>>,
+    backend: Box<dyn Backend>,
+    /// Between two calls of `settle`, weights and moments are those of the earlier one: the backend has the newer.
     state: FitState,
+    /// The state at the last call of `settle`, which the CPU goes on from where a device fails.
+    settled: Option<Box<FitState>>,
 }
 
 /// A trained network and how long its training was.
@@ -132,10 +137,11 @@ impl<'a> Loop<'a> {
         options: &'a FitOptions,
         ranks: &'a mut dyn Ranks,
     ) -> Self {
-        let gradients = vec![Parameters::zeros(options.shape); options.threads.max(1)];
         let placement = Placement::new(components.nrows(), ranks);
         broadcast_parameters(&mut state.network.parameters, ranks);
-        Self { components, placement, ranks, options, gradients, state }
+        let backend = choose(&state, options, ranks);
+        let settled = backend.device().map(|_| Box::new(state.clone()));
+        Self { components, placement, ranks, options, backend, state, settled }
     }
 
     fn run(mut self, watch: &mut dyn Watch) -> Result<Fitted, Error> {
@@ -149,6 +155,7 @@ impl<'a> Loop<'a> {
             let is_last = self.is_finished();
             if is_last || self.state.step.is_multiple_of(REPORT_STEPS) {
                 // Sums start anew at each report: a state that is taken here needs none of them.
+                self.settle();
                 let go_on = watch.step(&means.take(self.state.step, self.options.n_steps, is_last));
                 is_interrupted = self.ranks.any(!go_on) && !is_last;
                 agree(watch.state(&self.state), self.ranks)?;
@@ -175,7 +182,8 @@ impl<'a> Loop<'a> {
     }
 
     /// The network as it is.
-    pub(crate) fn network(&self) -> Network<f32> {
+    pub(crate) fn network(&mut self) -> Network<f32> {
+        self.settle();
         Network { objective: self.options.objective, ..self.state.network.clone() }
     }
 
@@ -191,20 +199,55 @@ impl<'a> Loop<'a> {
 
     /// Makes one step, and whatever is due after it.
     pub(crate) fn advance(&mut self) -> BatchStats {
+        let n_steps = self.state.step + 1;
+        match self.try_advance() {
+            Ok(stats) => stats,
+            Err(reason) => self.catch_up(n_steps, &reason).expect("a step at least was lost"),
+        }
+    }
+
+    /// Brings the state up to date.
+    fn settle(&mut self) {
+        if self.settled.is_none() {
+            return;
+        }
+        match self.backend.read(&mut self.state) {
+            Ok(()) => self.settled = Some(Box::new(self.state.clone())),
+            Err(reason) => drop(self.catch_up(self.state.step, &reason)),
+        }
+    }
+
+    /// Gives the device up, and makes those of `n_steps` steps again that were lost with it. The last one's sums.
+    fn catch_up(&mut self, n_steps: usize, reason: &str) -> Option<BatchStats> {
+        if let Some(device) = self.backend.device() {
+            device.give_up(reason);
+        }
+        self.backend = Box::new(CpuBackend::new(self.options));
+        if let Some(settled) = self.settled.take() {
+            self.state = *settled;
+        }
+        let mut stats = None;
+        while self.state.step < n_steps {
+            stats = Some(self.try_advance().expect("the CPU does not fail"));
+        }
+        stats
+    }
+
+    fn try_advance(&mut self) -> Result<BatchStats, String> {
         let (step, n_steps) = (self.state.step, self.options.n_steps);
         let schedule = Schedule { peak: self.options.learning_rate, warm_up: WARM_UP_STEPS, n_steps };
         let limit = self.active(step, n_steps);
         self.state.network.objective.active = self.draw_active(limit);
         self.state.network.objective.rate_scale = self.rate_scale(step, n_steps);
-        let stats = self.step(schedule.learning_rate(step), self.refines(step));
+        let stats = self.step(schedule.learning_rate(step), self.refines(step))?;
         self.state.step += 1;
         self.state.activity.add(&stats.fired);
         let may_revive = (self.state.step as f64) < REVIVAL_END * n_steps as f64;
         if self.state.step.is_multiple_of(REVIVAL_EPOCHS * self.steps_per_epoch()) && may_revive {
             let dead = self.state.activity.take_dead();
-            self.revive(dead);
+            self.revive(dead)?;
         }
-        stats
+        Ok(stats)
     }
 
     fn evaluate_if_due(&mut self, watch: &mut dyn Watch) -> Result<(), Error> {
@@ -216,6 +259,9 @@ impl<'a> Loop<'a> {
             let coded = || watch.coded_bytes(&network, step).map(|bytes| bytes as f64);
             let coded_bytes = on_first(self.ranks, coded)? as usize;
             Best::update(&mut self.state.best, &network, (step, self.options.n_steps), coded_bytes);
+            if let Some(settled) = &mut self.settled {
+                settled.best = self.state.best.clone();
+            }
         }
         Ok(())
     }
@@ -257,44 +303,25 @@ impl<'a> Loop<'a> {
         rows
     }
 
-    fn step(&mut self, learning_rate: f32, refines: bool) -> BatchStats {
+    fn step(&mut self, learning_rate: f32, refines: bool) -> Result<BatchStats, String> {
         let rows = self.next_batch();
         let batch = self.components.select(Axis(0), &self.placement.local(&rows));
-        let (network, atoms, batch_len) = (&self.state.network, self.state.network.atoms(), rows.len());
-        let shards = batch.axis_chunks_iter(Axis(0), batch.nrows().div_ceil(self.gradients.len()).max(1));
-        let stats: Vec<BatchStats> = self
-            .gradients
-            .par_iter_mut()
-            .zip(shards.into_par_iter())
-            .map(|(gradient, rows)| {
-                let pass = match refines {
-                    true => network.forward_refined(rows, &atoms),
-                    false => network.forward(rows, &atoms),
-                };
-                gradient.clear();
-                network.backward(&pass, &atoms, batch_len, gradient);
-                network.stats(&pass)
-            })
-            .collect();
-        if stats.is_empty() {
-            self.gradients[0].clear();
-        }
-        sum_shards(&mut self.gradients[..stats.len()]);
-        sum_parameters(&mut self.gradients[0], self.ranks);
-        atoms.backward(&mut self.gradients[0].hidden);
-        self.state.adam.step(&mut self.state.network.parameters, &self.gradients[0], learning_rate);
-        sum_stats(stats, self.options.shape.latents, self.ranks)
+        let step = Step { batch: &batch, batch_len: rows.len(), learning_rate, refines };
+        self.backend.step(&mut self.state, &step, self.ranks)
     }
 
-    fn revive(&mut self, mut dead: Vec<usize>) {
+    fn revive(&mut self, mut dead: Vec<usize>) -> Result<(), String> {
         dead.shuffle(&mut self.state.rng);
         dead.truncate(self.options.revived);
-        if !dead.is_empty() {
-            let rows = self.next_batch();
-            let batch = self.placement.gather(self.components, &rows, self.ranks);
-            revive(&mut self.state.network, &mut self.state.adam, &dead, batch.view(), &mut self.state.rng);
-            self.follow_first_rank();
+        if dead.is_empty() {
+            return Ok(());
         }
+        self.backend.read(&mut self.state)?;
+        let rows = self.next_batch();
+        let batch = self.placement.gather(self.components, &rows, self.ranks);
+        revive(&mut self.state.network, &mut self.state.adam, &dead, batch.view(), &mut self.state.rng);
+        self.follow_first_rank();
+        self.backend.write(&self.state)
     }
 
     /// Takes over what revival changed on rank 0: its matrix products differ between CPUs by rounding, by which another
@@ -349,6 +376,7 @@ mod tests {
             seed: 1,
             threads: 2,
             early_stop: None,
+            device: None,
         }
     }
 

@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod augment;
+mod backend;
 pub mod census;
 pub mod checkpoint;
 pub mod checksum;

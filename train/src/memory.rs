@@ -31,6 +31,8 @@ const BLOCK_COPIES: usize = 3;
 const HELD_OUT_COPIES: usize = 2;
 /// Copies of all weights: network, two moments, trial, state and bytes of a checkpoint, the best network, export.
 const WEIGHT_COPIES: usize = 12;
+/// Further ones where a device makes the steps: the state that the CPU would go on from, and what is on its way.
+const DEVICE_WEIGHT_COPIES: usize = 8;
 
 /// States the memory of a training on the first of `n_ranks`, with as many patches as the limit allows.
 ///
@@ -92,5 +94,6 @@ fn network_bytes(options: &TrainOptions, n_patches: usize) -> usize {
     // Export passes the calibration set through all layers at once.
     let exported = CALIBRATION_PATCHES.min(n_patches)
         * (4 * options.basis_rows + 3 * options.hidden + 2 * options.latents);
-    (weights * (WEIGHT_COPIES + options.threads) + trained + exported) * size_of::<f32>()
+    let device_copies = options.device.as_ref().map_or(0, |_| DEVICE_WEIGHT_COPIES);
+    (weights * (WEIGHT_COPIES + device_copies + options.threads) + trained + exported) * size_of::<f32>()
 }

@@ -5,11 +5,12 @@ use rayon::prelude::*;
 use crate::network::{NetworkShape, Parameters};
 
 /// Decay of the mean of gradients.
-const BETA1: f32 = 0.9;
+pub(crate) const BETA1: f32 = 0.9;
 /// Decay of the mean of squares. 0.99 rather than the usual 0.999: steps are few, and sparse codes make gradients
 /// of single latents rare and large.
-const BETA2: f32 = 0.99;
-const EPSILON: f32 = 1e-8;
+pub(crate) const BETA2: f32 = 0.99;
+/// Added to the root of the mean square.
+pub(crate) const EPSILON: f32 = 1e-8;
 
 /// Weights that one task of a thread handles. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
@@ -43,12 +44,16 @@ impl Adam {
         [&self.mean, &self.square]
     }
 
+    /// Counts a step, and gives the factors by which the means, which began at 0, are corrected in it.
+    pub(crate) fn begin_step(&mut self) -> [f32; 2] {
+        self.n_steps += 1;
+        [BETA1, BETA2].map(|beta| 1.0 / (1.0 - beta.powi(self.n_steps)))
+    }
+
     /// Moves the weights one step of the given learning rate against the gradient.
     pub fn step(&mut self, weights: &mut Parameters<f32>, gradient: &Parameters<f32>, learning_rate: f32) {
-        self.n_steps += 1;
+        let [mean_correction, square_correction] = self.begin_step();
         let scale = (self.clip_norm / norm(gradient)).min(1.0);
-        let mean_correction = 1.0 / (1.0 - BETA1.powi(self.n_steps));
-        let square_correction = 1.0 / (1.0 - BETA2.powi(self.n_steps));
         let tensors = weights.tensors_mut().into_iter().zip(gradient.tensors());
         let moments = self.mean.tensors_mut().into_iter().zip(self.square.tensors_mut());
         for ((weights, gradient), (mean, square)) in tensors.zip(moments) {

@@ -1,9 +1,11 @@
 //! What a training is asked for: checked before it starts, and named in checkpoints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use h5z_sae::sae::{Penalty, Transform};
 use h5z_sae::{Error, ErrorKind, PatchShape};
+use h5z_sae_cuda::Device;
 
 use crate::early_stop::EarlyStop;
 use crate::export::ExportOptions;
@@ -44,6 +46,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Threads. Results depend on their number by rounding.
     pub threads: usize,
+    /// Makes the steps of the network's training, if there is one and it can be used. Results depend on it by rounding.
+    pub device: Option<Arc<Device>>,
     /// Share of patches that are held out.
     pub held_out: f64,
     /// Whether to end once held-out patches stop getting smaller.

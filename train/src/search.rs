@@ -155,7 +155,7 @@ impl Trials<'_> {
         observer: &mut dyn Observer,
         ranks: &mut dyn Ranks,
     ) -> Result<Alternative, Error> {
-        let options = FitOptions { objective, early_stop: None, ..self.fit };
+        let options = FitOptions { objective, early_stop: None, ..self.fit.clone() };
         let mut state = self.state.clone();
         state.network.objective = objective;
         let mut trial = Loop::new(self.components, state, &options, ranks);

@@ -183,7 +183,7 @@ impl Session<'_> {
         let n_steps = self.count_steps(&state, &fit, prepared, finisher)?;
         fit.n_steps = n_steps;
         if let Some(search) = &self.options.search {
-            fit.objective = self.choose_objective(search, &state, fit, prepared, finisher)?;
+            fit.objective = self.choose_objective(search, &state, fit.clone(), prepared, finisher)?;
             state.network.objective = fit.objective;
             if let Budget::Time(_) = self.options.budget {
                 fit.n_steps = (n_steps as f64 * (1.0 - SEARCH_SHARE)) as usize;
@@ -231,6 +231,7 @@ impl Session<'_> {
             seed: options.seed,
             threads: options.threads,
             early_stop: options.early_stop,
+            device: options.device.clone(),
         }
     }
 
@@ -305,6 +306,9 @@ impl Session<'_> {
         ];
         if fit.early_stop.is_some() {
             entries.push(("best_step", fitted.best_step.to_string()));
+        }
+        if let Some(device) = fit.device.as_ref().filter(|device| device.is_usable()) {
+            entries.push(("device", device.platform().to_string()));
         }
         entries.extend(init.map(|id| ("started_from", id)));
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

@@ -65,7 +65,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let left = || deadline.saturating_duration_since(Instant::now());
     let n_trial = trial_length(components, state, options, left(), goes_on, ranks);
-    let trial_options = FitOptions { n_steps: n_trial, ..*options };
+    let trial_options = FitOptions { n_steps: n_trial, ..options.clone() };
     let mut trial = Loop::new(components, state.clone(), &trial_options, ranks);
     let seconds = time_steps(&mut trial, n_trial, left().mul_f64(2.0 * TRIAL_SHARE), goes_on);
     let network = trial.network();

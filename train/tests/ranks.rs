@@ -150,6 +150,7 @@ fn fit_options() -> FitOptions {
         seed: 1,
         threads: 2,
         early_stop: None,
+        device: None,
     }
 }
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::parse::{at_least_one, parse_patch, parse_transform};
+use crate::device::DeviceArgs;
 use crate::error::CliError;
 
 /// Train a model on frames like those that it shall compress
@@ -82,7 +83,7 @@ pub struct Args {
     relative: Vec<f64>,
     /// Principal components alone, without a network: the control, to see what the network is worth
     #[arg(long, conflicts_with_all = ["init", "absolute", "relative", "early_stop"])]
-    control: bool,
+    pub control: bool,
     /// Start from a model: its basis, patch, transform and penalty stay, its weights are fitted to this data
     #[arg(long, value_name = "MODEL.sae", conflicts_with = "resume")]
     #[serde(skip)]
@@ -106,6 +107,9 @@ pub struct Args {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub device: DeviceArgs,
     /// Most memory. Above it, an evenly spread part of the patches is learnt from
     #[arg(long, value_name = "MB")]
     memory_limit: Option<usize>,
@@ -216,6 +220,7 @@ impl Args {
         let merged: Self = serde_json::from_value(merged).map_err(wrong)?;
         Ok(Self {
             init: None,
+            device: self.device.clone(),
             checkpoint: self.checkpoint.clone().or_else(|| self.resume.clone()),
             checkpoint_minutes: self.checkpoint_minutes,
             resume: self.resume.clone(),
@@ -248,7 +253,7 @@ impl Args {
         });
     }
 
-    /// What the trainer is asked for.
+    /// What the trainer is asked for; without a device, which the caller opens.
     ///
     /// # Errors
     /// If an argument is out of range.
@@ -286,6 +291,7 @@ impl Args {
             threads: self.threads.map_or(1, NonZero::get),
             held_out: self.held_out.unwrap_or(0.02),
             early_stop: self.early_stop()?,
+            device: None,
             memory_limit: self.memory_limit.map(|megabytes| megabytes.saturating_mul(1_000_000)),
             search,
             control: self.control,

@@ -55,6 +55,7 @@ pub fn options() -> TrainOptions {
         threads: 2,
         held_out: 0.1,
         early_stop: None,
+        device: None,
         search: None,
         control: false,
         memory_limit: None,
