@@ -97,8 +97,8 @@ typedef struct {
     const float *input_scale; /* K' */
 } h5zsae_cuda_training_sizes;
 
-/* All weights and Adam's means of gradients and of their squares, one tensor after the other: input K' x m and its bias,
- * latent l x m and its bias, hidden l x m and its bias, coef m x K' and its bias. */
+/* All weights and Adam's means of gradients and of their squares, one tensor after the other: input K' x m and its
+ * bias, latent l x m and its bias, hidden l x m and its bias, coef m x K' and its bias. */
 typedef struct {
     float *weights, *mean, *square;
 } h5zsae_cuda_training_state;

@@ -1,7 +1,7 @@
 //! Where networks run: on the CPU, unless `H5Z_SAE_DEVICE` or `h5zsae_set_device` names a GPU.
 //!
-//! A GPU that cannot be used is no error: the CPU takes its place, and one line on stderr says why it had to. It decodes
-//! the same values; what it trains differs by rounding.
+//! A GPU that cannot be used is no error: the CPU takes its place, and one line on stderr says why it had to. It
+//! decodes the same values; what it trains differs by rounding.
 //! A forked child does without GPUs where its parent has asked for one, as CUDA does not survive a fork.
 
 use std::collections::HashMap;
