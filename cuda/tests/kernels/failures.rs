@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{SHORT_OF_MEMORY, host_library, open};
 
 fn refusal(library: &Path, ordinal: u32) -> String {
-    open(library, ordinal).err().expect("the device opened")
+    open(library, ordinal).expect_err("the device opened")
 }
 
 /// A shared library of one line of C.
