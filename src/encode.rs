@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ablation::{Part, has};
 use crate::atoms::{AtomCoder, PatchHeader};
 use crate::candidates::{NetworkCandidates, find_candidates};
 use crate::centre::find_centre;
@@ -194,7 +195,7 @@ impl Chunk<'_> {
     /// A centre of symmetry, if coding a sample with it is cheaper than without; and whether one half of frames tells the
     /// other.
     fn choose_centre(&self) -> (Option<Centre>, bool) {
-        if !centre_may_exist(self.rows, self.cols) || self.latents_only {
+        if !centre_may_exist(self.rows, self.cols) || self.latents_only || !has(Part::Symmetry) {
             return (None, false);
         }
         let frames: Vec<usize> = evenly_spread(self.n_frames, SAMPLE_FRAMES).collect();
@@ -218,7 +219,7 @@ impl Chunk<'_> {
     /// it takes is well spent: not where frames are simulations without noise, one half of which tells the other.
     fn choose_modelled(&self, centre: Option<Centre>, symmetric: bool) -> bool {
         let spare_time = self.effort == Effort::Default && symmetric && !self.target.is_exact();
-        if self.effort == Effort::Fast || self.latents_only || spare_time {
+        if self.effort == Effort::Fast || self.latents_only || spare_time || !has(Part::Modelled) {
             return false;
         }
         // Neighbours, since a frame may tell about the next.
@@ -529,8 +530,10 @@ impl<'a> ChunkEncoder<'a> {
 
     fn pixel_trials(&self, frame: usize) -> Vec<Method> {
         let exact = self.chunk.target.is_exact();
-        if exact || self.grid_only {
+        if exact || self.grid_only || !has(Part::Aligned) {
             vec![Method::Grid]
+        } else if !has(Part::Grid) {
+            vec![Method::Aligned]
         } else if self.chunk.effort != Effort::Best
             && self.tried.is_settled()
             && !frame.is_multiple_of(TRY_AGAIN_EVERY)

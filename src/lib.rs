@@ -55,6 +55,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "testing")]
+pub mod ablation;
+#[cfg(not(feature = "testing"))]
+mod ablation;
 mod array;
 mod atoms;
 mod bound;

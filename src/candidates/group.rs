@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::ablation::{Part, has};
 use crate::atoms::{AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::error::Error;
@@ -156,8 +157,8 @@ impl Search<'_> {
             code.linear_step_quarters = steps.linear_step_quarters(scale, linear_change.unwrap_or(0));
         }
         let left = match linear_change {
-            Some(_) => Cow::Owned(self.add_linear(begun, pulls, &mut codes)),
-            None => Cow::Borrowed(&begun.left),
+            Some(_) if has(Part::Linear) => Cow::Owned(self.add_linear(begun, pulls, &mut codes)),
+            _ => Cow::Borrowed(&begun.left),
         };
         let n_values = self.grid.patch.n_values();
         let guesses = codes.into_iter().zip(&begun.scales).enumerate().map(|(place, (code, &scale))| {
@@ -224,6 +225,9 @@ impl Search<'_> {
     fn latent_code(&self, steps: &AtomRules, settings: &Settings, group: &Group, place: usize) -> PatchCode {
         let scale = group.scales[place];
         let latent_step_log2 = steps.latent_step_log2(scale);
+        if !has(Part::Latents) {
+            return PatchCode { latent_step_log2, ..PatchCode::default() };
+        }
         let latents = match group.refined[place].as_ref().filter(|_| settings.refined) {
             Some(refined) => {
                 // Not the patch's own step, which follows from what the latents leave.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::ablation::{Part, has};
 use crate::atoms::{AtomCoder, PatchHeader};
 use crate::decode::atom_rules;
 use crate::encode::{Choices, Chunk, evenly_spread};
@@ -226,7 +227,7 @@ impl<'a> Search<'a> {
     /// Whether the built-in model, which nobody chose for these frames, saves enough of the bits of a few patches. Any other
     /// is worthwhile, and so is all that the best effort may try.
     fn is_worthwhile(&self, start: &Settings, n_patches: usize) -> Result<bool, Error> {
-        let is_builtin = BUILTIN_IDS.contains(&self.model.id());
+        let is_builtin = BUILTIN_IDS.contains(&self.model.id()) && has(Part::Sampling);
         let (Some(without), true, false) = (self.without, is_builtin, self.chunk.effort == Effort::Best)
         else {
             return Ok(true);
@@ -267,8 +268,8 @@ impl<'a> Search<'a> {
             let cheapest = self.cheapest(plan, sample)?;
             Ok(cheapest.iter().flatten().map(|cheapest| cheapest.bits).sum())
         };
-        let is_long =
-            self.chunk.effort == Effort::Best || bits(&long)? < (1.0 - LEAST_LONG_GAIN) * bits(&short)?;
+        let is_long = self.chunk.effort == Effort::Best
+            || has(Part::LongSearch) && bits(&long)? < (1.0 - LEAST_LONG_GAIN) * bits(&short)?;
         Ok(if is_long { long } else { short })
     }
 
