@@ -168,6 +168,44 @@ impl ElementType {
     }
 }
 
+/// Elements as they lie in memory, read as bit patterns: zero-extended to 64 bits, in native order.
+#[derive(Clone, Copy)]
+pub(crate) struct Elements<'a> {
+    element: ElementType,
+    bytes: &'a [u8],
+}
+
+impl<'a> Elements<'a> {
+    /// `bytes.len()` is a multiple of the element size.
+    pub(crate) fn new(element: ElementType, bytes: &'a [u8]) -> Self {
+        Self { element, bytes }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.bytes.len() / self.element.size_bytes()
+    }
+
+    /// One of them.
+    #[inline]
+    pub(crate) fn at(self, index: usize) -> u64 {
+        match (self.element.size, self.element.order) {
+            (4, ByteOrder::NATIVE) => u64::from(u32::from_ne_bytes(self.bytes.as_chunks::<4>().0[index])),
+            _ => self.element.bits_at(self.bytes, index),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(self) -> impl Iterator<Item = u64> + Clone + 'a {
+        (0..self.len()).map(move |index| self.at(index))
+    }
+
+    /// Those in a range.
+    pub(crate) fn slice(self, range: std::ops::Range<usize>) -> Self {
+        let size = self.element.size_bytes();
+        Self { bytes: &self.bytes[range.start * size..range.end * size], ..self }
+    }
+}
+
 /// Dimensions of a chunk. The last two are a frame's rows and columns, the leading ones count frames;
 /// a chunk of rank 1 is one frame of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]

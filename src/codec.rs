@@ -122,9 +122,8 @@ impl Input<'_> {
     fn bounded(&self) -> Result<Option<Vec<u8>>, Error> {
         let Some((range, tolerance)) = self.promise() else { return Ok(None) };
         let latents_only = self.options.bound == Bound::None;
-        // Read anew by whoever needs them: with their positions they take more memory than all else.
-        let bits = self.element.read_bits(self.bytes);
-        let Some(target) = Target::bounded(self.element, bits, range, tolerance, self.options) else {
+        let target = Target::bounded(self.element, self.bytes, range, tolerance, self.options);
+        let Some(target) = target else {
             return Ok(None);
         };
         let mut chunk = self.chunk(target, latents_only);
@@ -135,7 +134,7 @@ impl Input<'_> {
         self.finish(Payload::Coded, self.options.bound, model, &coded.payload, Some(allowed))
     }
 
-    fn chunk(&self, target: Target, latents_only: bool) -> Chunk<'_> {
+    fn chunk<'a>(&'a self, target: Target<'a>, latents_only: bool) -> Chunk<'a> {
         let (n_frames, rows, cols) = layout(self.shape);
         Chunk {
             target,
@@ -175,7 +174,7 @@ impl Input<'_> {
             if self.options.effort == Effort::Fast {
                 continue;
             }
-            let mut chunk = self.chunk(Target::exact(domain, bits.to_vec()), false);
+            let mut chunk = self.chunk(Target::exact(domain, self.bytes), false);
             let Some(coded) = chunk.encode()? else { continue };
             keep(self.finish(Payload::Coded, Bound::Lossless, None, &coded.payload, None)?, is_slow);
         }

@@ -7,7 +7,7 @@
 
 use half::f16;
 
-use crate::array::{ElementClass, ElementType};
+use crate::array::{ElementClass, ElementType, Elements};
 
 /// Positions end here on both sides: their product with the unit is then one exact i64-to-f64 conversion and one
 /// multiplication.
@@ -88,16 +88,16 @@ impl Domain {
     }
 
     /// Calls `put` with the [`Self::position`] of each of several values.
-    pub(crate) fn for_each_position(&self, bits: &[u64], mut put: impl FnMut(Option<i64>)) {
+    pub(crate) fn for_each_position(&self, elements: Elements, mut put: impl FnMut(Option<i64>)) {
         let unit = self.unit();
         let is_f32 = self.element.is_float() && self.element.size_bytes() == 4;
         if let (Scale::Linear { .. }, true) = (self.scale, is_f32) {
-            for &pattern in bits {
+            for pattern in elements.iter() {
                 let position = nearest(f64::from(f32::from_bits(pattern as u32)) / unit);
                 put(position.filter(|_| pattern != 1 << 31));
             }
         } else {
-            bits.iter().for_each(|&pattern| put(self.position_in_units(unit, pattern)));
+            elements.iter().for_each(|pattern| put(self.position_in_units(unit, pattern)));
         }
     }
 

@@ -57,7 +57,7 @@ const LOSSLESS_TRIAL_PERCENT: u64 = 60;
 
 /// A chunk to encode.
 pub(crate) struct Chunk<'a> {
-    pub(crate) target: Target,
+    pub(crate) target: Target<'a>,
     pub(crate) n_frames: usize,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
@@ -140,7 +140,7 @@ impl Chunk<'_> {
     /// What is out of reach depends on the prediction, so another pass may find others; on the grid it does not. So
     /// where many pixels are, or passes have not helped, only the grid is used, and the next pass but one is the last.
     fn encode_exactly(&mut self, common: Common, help: Help) -> Result<Coded, Error> {
-        let few = self.target.bits.len() / FEW_UNREACHABLE;
+        let few = self.target.n_pixels() / FEW_UNREACHABLE;
         let mut grid_only = false;
         let mut pass = 0;
         loop {
@@ -255,7 +255,7 @@ impl Chunk<'_> {
     }
 
     /// Some frames, or of large ones the part around a centre.
-    fn sample(&self, frames: &[usize], centre: Centre) -> Sample {
+    fn sample(&self, frames: &[usize], centre: Centre) -> Sample<'_> {
         let cut = |edge: usize, twice_centre: i64| {
             let length = edge.min(SAMPLE_EDGE);
             let start = (twice_centre / 8 - length as i64 / 2).clamp(0, (edge - length) as i64) as usize;
@@ -289,14 +289,14 @@ pub(crate) fn evenly_spread(n: usize, most: usize) -> impl Iterator<Item = usize
 }
 
 /// A part of a chunk on which choices are tried.
-struct Sample {
+struct Sample<'a> {
     rules: FrameRules,
-    target: Target,
+    target: Target<'a>,
     top: i64,
     left: i64,
 }
 
-impl Sample {
+impl Sample<'_> {
     /// Cost of all frames by one method, in 1/65536 bit. The centre is that of whole frames.
     fn cost(&self, method: Method, common: Common) -> u64 {
         let centre = common.centre.map(|centre| Centre {
@@ -309,7 +309,7 @@ impl Sample {
         let n_pixels = self.rules.grid.rows * self.rules.grid.cols;
         let mut counter = CostCounter::default();
         let plan = FramePlan { methods: &methods, given: &[] };
-        for start in (0..self.target.bits.len()).step_by(n_pixels) {
+        for start in (0..self.target.n_pixels()).step_by(n_pixels) {
             let target = self.target.frame(start..start + n_pixels);
             coder.code_frame(&mut counter, &plan, Some(&target), None);
             coder.end_frame();

@@ -1,8 +1,9 @@
 //! What the encoder aims at: every pixel as a position in the chunk's domain, or as a special pattern.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::array::{ByteOrder, ElementType};
+use crate::array::{ByteOrder, ElementType, Elements};
 use crate::bound::Tolerance;
 use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
 use crate::frame::{ESCAPE, FrameTarget, Widths};
@@ -69,9 +70,10 @@ pub(crate) fn mark_of(patterns: &[u64], pattern: u64) -> u8 {
 }
 
 /// A chunk's pixels as the coder sees them.
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     pub(crate) domain: Domain,
-    pub(crate) bits: Vec<u64>,
+    /// As they came, since their patterns would take twice as much or more.
+    bytes: Cow<'a, [u8]>,
     pub(crate) positions: Vec<i64>,
     pub(crate) specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
@@ -95,9 +97,9 @@ pub(crate) struct ValueRange {
 
 impl ValueRange {
     /// Of the finite values that are neither fill nor mask; `None` if there are none.
-    pub(crate) fn of(element: ElementType, bits: &[u64], options: &Options) -> Option<Self> {
+    fn of(elements: Elements, element: ElementType, options: &Options) -> Option<Self> {
         let mut range: Option<Self> = None;
-        for &pattern in bits {
+        for pattern in elements.iter() {
             if options.is_mark(pattern) {
                 continue;
             }
@@ -114,7 +116,7 @@ impl ValueRange {
     /// The same of a chunk's bytes.
     pub(crate) fn of_bytes(element: ElementType, bytes: &[u8], options: &Options) -> Option<Self> {
         if !(element.is_float() && element.size_bytes() == 4 && element.order() == ByteOrder::Little) {
-            return Self::of(element, &element.read_bits(bytes), options);
+            return Self::of(Elements::new(element, bytes), element, options);
         }
         // Bit patterns become integers in the order of the values, of which vectors are compared.
         let excluded = options.marks().map(|p| p.unwrap_or(u64::from(u32::MAX)) as u32);
@@ -136,24 +138,24 @@ impl ValueRange {
     }
 }
 
-impl Target {
+impl<'a> Target<'a> {
     /// Pixels within their bounds. `None` where these are too fine for the range: then lossless coding serves.
     pub(crate) fn bounded(
         element: ElementType,
-        bits: Vec<u64>,
+        bytes: &'a [u8],
         range: ValueRange,
         tolerance: Tolerance,
         options: &Options,
     ) -> Option<Self> {
         match tolerance {
-            Tolerance::Uniform(epsilon) => Self::linear(element, bits, range, epsilon, options),
-            Tolerance::Noise(_) => Self::square_root(element, bits, range, tolerance, options),
+            Tolerance::Uniform(epsilon) => Self::linear(element, bytes, range, epsilon, options),
+            Tolerance::Noise(_) => Self::square_root(element, bytes, range, tolerance, options),
         }
     }
 
     fn linear(
         element: ElementType,
-        bits: Vec<u64>,
+        bytes: &'a [u8],
         range: ValueRange,
         epsilon: f64,
         options: &Options,
@@ -162,7 +164,7 @@ impl Target {
         let step = storable_step(if options.unbiased { one_sided } else { width });
         let fraction_bits = fraction_bits(range.magnitude(), step)?;
         let domain = Domain { element, scale: Scale::Linear { step }, fraction_bits };
-        let mut target = Self::new(domain, bits, Tolerance::Uniform(epsilon), options);
+        let mut target = Self::new(domain, bytes, Tolerance::Uniform(epsilon), options);
         target.uniform_width = (width / domain.unit()) as i64;
         target.unbiased = options.unbiased;
         Some(target)
@@ -173,7 +175,7 @@ impl Target {
     /// within reach.
     fn square_root(
         element: ElementType,
-        bits: Vec<u64>,
+        bytes: &'a [u8],
         range: ValueRange,
         tolerance: Tolerance,
         options: &Options,
@@ -181,23 +183,25 @@ impl Target {
         if !element.is_float() && tolerance.epsilon_of(range.greatest) < 1.0 {
             return None;
         }
-        let allowed: Vec<Option<Allowed>> = bits
+        let elements = Elements::new(element, bytes);
+        let allowed: Vec<Option<Allowed>> = elements
             .iter()
-            .map(|&pattern| Allowed::about(element, pattern, tolerance).filter(|_| !options.is_mark(pattern)))
+            .map(|pattern| Allowed::about(element, pattern, tolerance).filter(|_| !options.is_mark(pattern)))
             .map(|allowed| if options.unbiased { allowed.map(Allowed::even_sided) } else { allowed })
             .collect();
         let room = |allowed: &Allowed| if options.unbiased { allowed.one_sided() } else { allowed.width() };
         let narrowest = allowed.iter().flatten().map(room).fold(f64::INFINITY, f64::min);
-        let n_exact = bits
+        let n_exact = elements
             .iter()
             .zip(&allowed)
-            .filter(|&(&pattern, allowed)| {
+            .filter(|&(pattern, allowed)| {
                 allowed.is_none() && !is_special(element, pattern) && !options.is_mark(pattern)
             })
             .count();
         let step = storable_step(narrowest.min(f64::MAX / 4.0));
         let magnitude = to_root(range.greatest).abs().max(to_root(range.least).abs());
-        let fraction_bits = fraction_bits(magnitude, step).filter(|_| n_exact <= bits.len() / FEW_EXACT)?;
+        let fraction_bits =
+            fraction_bits(magnitude, step).filter(|_| n_exact <= elements.len() / FEW_EXACT)?;
         let domain = Domain { element, scale: Scale::SquareRoot { step }, fraction_bits };
         let unit = domain.unit();
         let positions = allowed.iter().map(|allowed| {
@@ -205,7 +209,7 @@ impl Target {
             let middle = middle.filter(|middle| middle.abs() <= MAX_POSITION as f64);
             (middle.unwrap_or(0.0) as i64, u8::from(middle.is_none()))
         });
-        let mut target = Self::at(domain, positions.unzip(), bits, tolerance);
+        let mut target = Self::at(domain, positions.unzip(), bytes, tolerance);
         let width = |allowed: &Allowed| (allowed.width() / unit).min(2.0 * MAX_POSITION as f64) as i64;
         target.widths = Some(allowed.iter().map(|allowed| allowed.as_ref().map_or(0, width)).collect());
         target.unbiased = options.unbiased;
@@ -213,38 +217,41 @@ impl Target {
     }
 
     /// All elements exactly, in a domain where each finite value sits on a step.
-    pub(crate) fn exact(domain: Domain, bits: Vec<u64>) -> Self {
+    pub(crate) fn exact(domain: Domain, bytes: &'a [u8]) -> Self {
         let no_extras = Options::new(crate::options::Bound::Lossless);
-        Self::new(domain, bits, Tolerance::EXACT, &no_extras)
+        Self::new(domain, bytes, Tolerance::EXACT, &no_extras)
     }
 
-    fn new(domain: Domain, bits: Vec<u64>, tolerance: Tolerance, options: &Options) -> Self {
+    fn new(domain: Domain, bytes: &'a [u8], tolerance: Tolerance, options: &Options) -> Self {
+        let elements = Elements::new(domain.element, bytes);
+        let n_elements = elements.len();
         // Fill and mask values are exact wherever the grid may put their neighbours.
-        let (mut positions, mut specials) = (Vec::with_capacity(bits.len()), Vec::with_capacity(bits.len()));
-        domain.for_each_position(&bits, |position| {
+        let (mut positions, mut specials) = (Vec::with_capacity(n_elements), Vec::with_capacity(n_elements));
+        domain.for_each_position(elements, |position| {
             positions.push(position.unwrap_or(0));
             specials.push(u8::from(position.is_none()));
         });
         if options.marks() != [None; 2] {
-            for ((position, special), &pattern) in positions.iter_mut().zip(&mut specials).zip(&bits) {
+            for ((position, special), pattern) in positions.iter_mut().zip(&mut specials).zip(elements.iter())
+            {
                 if options.is_mark(pattern) {
                     (*position, *special) = (0, 1);
                 }
             }
         }
-        Self::at(domain, (positions, specials), bits, tolerance)
+        Self::at(domain, (positions, specials), bytes, tolerance)
     }
 
     /// With pixels at these positions, special where marked so.
     fn at(
         domain: Domain,
         (positions, specials): (Vec<i64>, Vec<u8>),
-        bits: Vec<u64>,
+        bytes: &'a [u8],
         tolerance: Tolerance,
     ) -> Self {
         let mut target = Self {
             domain,
-            bits,
+            bytes: Cow::Borrowed(bytes),
             positions,
             specials,
             patterns: None,
@@ -284,12 +291,13 @@ impl Target {
 
     /// Numbers the most frequent special patterns, and takes the range of everything else.
     fn number_specials(&mut self) {
-        let special = self.bits.iter().zip(&self.specials).filter(|(_, special)| **special != 0);
-        let patterns = frequent_patterns(special.map(|(&pattern, _)| pattern));
+        let elements = Elements::new(self.domain.element, &self.bytes);
+        let special = (0..).zip(&self.specials).filter(|(_, special)| **special != 0);
+        let patterns = frequent_patterns(special.map(|(index, _)| elements.at(index)));
         let mut range: Option<(i64, i64)> = None;
         for (i, special) in self.specials.iter_mut().enumerate() {
             if *special != 0 {
-                *special = mark_of(&patterns, self.bits[i]);
+                *special = mark_of(&patterns, elements.at(i));
             } else {
                 let position = self.positions[i];
                 range = Some(range.map_or((position, position), |(l, h)| (l.min(position), h.max(position))));
@@ -304,11 +312,22 @@ impl Target {
         self.patterns = self.specials.iter().any(|&special| special != 0).then_some(patterns);
     }
 
+    fn elements(&self) -> Elements<'_> {
+        Elements::new(self.domain.element, &self.bytes)
+    }
+
+    /// How many pixels there are.
+    pub(crate) fn n_pixels(&self) -> usize {
+        self.positions.len()
+    }
+
     /// Some of the pixels, in the given order.
     pub(crate) fn select(&self, pixels: impl Iterator<Item = usize> + Clone) -> Self {
+        let size = self.domain.element.size_bytes();
+        let bytes = pixels.clone().flat_map(|i| &self.bytes[i * size..(i + 1) * size]);
         Self {
             domain: self.domain,
-            bits: pixels.clone().map(|i| self.bits[i]).collect(),
+            bytes: bytes.copied().collect(),
             positions: pixels.clone().map(|i| self.positions[i]).collect(),
             specials: pixels.clone().map(|i| self.specials[i]).collect(),
             patterns: self.patterns.clone(),
@@ -324,7 +343,7 @@ impl Target {
     /// One frame of the chunk.
     pub(crate) fn frame(&self, pixels: std::ops::Range<usize>) -> FrameTarget<'_> {
         FrameTarget {
-            bits: &self.bits[pixels.clone()],
+            elements: self.elements().slice(pixels.clone()),
             positions: &self.positions[pixels.clone()],
             specials: &self.specials[pixels.clone()],
             widths: match &self.widths {
@@ -338,7 +357,11 @@ impl Target {
 
     /// Whether a position reconstructs a pixel within the bound.
     pub(crate) fn reaches(&self, pixel: usize, position: i64) -> bool {
-        self.tolerance.allows(self.domain.element, self.bits[pixel], self.domain.value_bits(position))
+        self.tolerance.allows(
+            self.domain.element,
+            self.elements().at(pixel),
+            self.domain.value_bits(position),
+        )
     }
 }
 
@@ -419,11 +442,14 @@ mod tests {
             vec![7.0, f32::NAN],
             vec![],
         ] {
-            let bits: Vec<u64> = values.iter().map(|value: &f32| u64::from(value.to_bits())).collect();
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
             let ends = |range: Option<ValueRange>| range.map(|range| (range.least, range.greatest));
             let found = ends(ValueRange::of_bytes(element, &bytes, &options));
-            assert_eq!(found, ends(ValueRange::of(element, &bits, &options)), "{values:?}");
+            assert_eq!(
+                found,
+                ends(ValueRange::of(Elements::new(element, &bytes), element, &options)),
+                "{values:?}"
+            );
         }
     }
 }

@@ -39,12 +39,14 @@ impl Balance {
 impl FrameTarget<'_> {
     /// The balance of an area of frames so wide, before any of its pixels.
     pub(super) fn balance(&self, domain: &Domain, cols: usize, area: &Region) -> Balance {
-        Balance::new(self.ordinary(cols, area).map(|i| self.tolerance.reach(domain.element, self.bits[i])))
+        Balance::new(
+            self.ordinary(cols, area).map(|i| self.tolerance.reach(domain.element, self.elements.at(i))),
+        )
     }
 
     /// What a position is off.
     pub(super) fn error(&self, domain: &Domain, i: usize, position: i64) -> f64 {
-        difference(domain.element, domain.value_bits(position), self.bits[i])
+        difference(domain.element, domain.value_bits(position), self.elements.at(i))
     }
 
     /// Whether the errors of all blocks of a region cancel out at such positions, or need not.

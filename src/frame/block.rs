@@ -222,7 +222,7 @@ impl FrameCoder {
                     self.reaches(target, i, position)
                 } else {
                     // A fill value of 0 need not break up the blocks of zeros around it.
-                    target.bits[i] == self.rules.domain.value_bits(position)
+                    target.elements.at(i) == self.rules.domain.value_bits(position)
                 }
             })
         });

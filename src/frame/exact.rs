@@ -17,7 +17,7 @@ impl FrameCoder {
             above_right: mark(row > 0 && col + 1 < cols, i.wrapping_sub(cols.wrapping_sub(1))),
             before: self.previous_exact[i],
         };
-        let wanted = job.target.map(|target| (target.specials[i], target.bits[i]));
+        let wanted = job.target.map(|target| (target.specials[i], target.elements.at(i)));
         let patterns = self.rules.specials.as_deref().unwrap_or_default();
         let coded = self.specials.code(coder, &around, patterns, self.rules.domain.element, wanted);
         if let Some((mark, pattern)) = coded {
@@ -39,8 +39,9 @@ impl FrameCoder {
         } else {
             0
         };
-        let difference =
-            job.target.map_or(0, |target| (target.bits[i].wrapping_sub(previous) << unused) as i64 >> unused);
+        let difference = job
+            .target
+            .map_or(0, |target| (target.elements.at(i).wrapping_sub(previous) << unused) as i64 >> unused);
         let zigzag = (difference << 1 ^ difference >> 63) as u64;
         // The plane still holds what was coded last; nothing of this frame precedes its first pixel.
         let before = if i > 0 { self.errors[i - 1].unsigned_abs() } else { 0 };

@@ -9,6 +9,7 @@ mod modelled;
 mod pixel;
 mod special;
 
+use crate::array::Elements;
 use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
@@ -78,8 +79,8 @@ pub(crate) struct FramePlan<'a> {
 
 /// The encoder's side of a frame.
 pub(crate) struct FrameTarget<'a> {
-    /// Bit patterns of the pixels.
-    pub(crate) bits: &'a [u64],
+    /// The pixels as they came.
+    pub(crate) elements: Elements<'a>,
     /// Position of each pixel that is not special.
     pub(crate) positions: &'a [i64],
     /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
@@ -345,7 +346,7 @@ impl FrameCoder {
             return false;
         }
         let restored = self.rules.domain.value_bits(position);
-        target.tolerance.allows(self.rules.domain.element, target.bits[i], restored)
+        target.tolerance.allows(self.rules.domain.element, target.elements.at(i), restored)
     }
 
     /// Predictor errors of a row start at zero.
