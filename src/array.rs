@@ -171,7 +171,7 @@ impl ElementType {
 /// Elements as they lie in memory, read as bit patterns: zero-extended to 64 bits, in native order.
 #[derive(Clone, Copy)]
 pub(crate) struct Elements<'a> {
-    element: ElementType,
+    pub(crate) element: ElementType,
     bytes: &'a [u8],
 }
 

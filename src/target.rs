@@ -97,13 +97,13 @@ pub(crate) struct ValueRange {
 
 impl ValueRange {
     /// Of the finite values that are neither fill nor mask; `None` if there are none.
-    fn of(elements: Elements, element: ElementType, options: &Options) -> Option<Self> {
+    fn of(elements: Elements, options: &Options) -> Option<Self> {
         let mut range: Option<Self> = None;
         for pattern in elements.iter() {
             if options.is_mark(pattern) {
                 continue;
             }
-            let value = number(element, pattern);
+            let value = number(elements.element, pattern);
             if value.is_finite() {
                 let (least, greatest) =
                     range.map_or((value, value), |r| (r.least.min(value), r.greatest.max(value)));
@@ -116,7 +116,7 @@ impl ValueRange {
     /// The same of a chunk's bytes.
     pub(crate) fn of_bytes(element: ElementType, bytes: &[u8], options: &Options) -> Option<Self> {
         if !(element.is_float() && element.size_bytes() == 4 && element.order() == ByteOrder::Little) {
-            return Self::of(Elements::new(element, bytes), element, options);
+            return Self::of(Elements::new(element, bytes), options);
         }
         // Bit patterns become integers in the order of the values, of which vectors are compared.
         let excluded = options.marks().map(|p| p.unwrap_or(u64::from(u32::MAX)) as u32);
@@ -445,11 +445,7 @@ mod tests {
             let bytes: Vec<u8> = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
             let ends = |range: Option<ValueRange>| range.map(|range| (range.least, range.greatest));
             let found = ends(ValueRange::of_bytes(element, &bytes, &options));
-            assert_eq!(
-                found,
-                ends(ValueRange::of(Elements::new(element, &bytes), element, &options)),
-                "{values:?}"
-            );
+            assert_eq!(found, ends(ValueRange::of(Elements::new(element, &bytes), &options)), "{values:?}");
         }
     }
 }

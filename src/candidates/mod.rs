@@ -138,6 +138,27 @@ struct Settings {
     refined: bool,
 }
 
+/// What the network saves of the bits of some patches.
+struct Saving {
+    n_promising: usize,
+    all_bits: f64,
+    saved_bits: f64,
+}
+
+impl Saving {
+    fn and(self, other: Self) -> Self {
+        Self {
+            n_promising: self.n_promising + other.n_promising,
+            all_bits: self.all_bits + other.all_bits,
+            saved_bits: self.saved_bits + other.saved_bits,
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.saved_bits >= LEAST_SAVING * self.all_bits
+    }
+}
+
 /// How the patches of a chunk are searched: what a sample of them said.
 #[derive(Clone)]
 struct Plan {
@@ -233,17 +254,29 @@ impl<'a> Search<'a> {
             return Ok(true);
         };
         let n_samples = (n_patches / 8).clamp(LEAST_SAMPLES, MOST_SAMPLES / 2);
-        let sample: Vec<usize> = evenly_spread(n_patches, n_samples).collect();
-        let all_bits: f64 = sample.iter().map(|&patch| without.bits(patch)).sum();
-        let mut sample = self.promising(start, self.group(sample.into_iter()))?;
-        if sample.patches.is_empty() {
-            return Ok(false);
+        let few = self.saving(start, without, n_samples)?;
+        if few.is_enough() || 2 * few.n_promising < n_samples {
+            return Ok(few.is_enough());
+        }
+        // The network may save much on one patch in four, of which there happened to be none.
+        let more = self.saving(start, without, 2 * n_samples)?;
+        Ok(few.and(more).is_enough())
+    }
+
+    /// What the network saves of so many patches.
+    fn saving(&self, start: &Settings, without: &Choices, n_samples: usize) -> Result<Saving, Error> {
+        let n_patches = self.chunk.n_frames * self.grid.n_patches();
+        let all_bits = evenly_spread(n_patches, n_samples).map(|patch| without.bits(patch)).sum();
+        let mut sample = self.promising(start, self.group(evenly_spread(n_patches, n_samples)))?;
+        let n_promising = sample.patches.len();
+        if n_promising == 0 {
+            return Ok(Saving { n_promising, all_bits, saved_bits: 0.0 });
         }
         self.refine(&mut sample);
         let mut linear = LinearOnly { begun: self.begin_without_latents(&sample)?, made: None };
         let cost = self.sample_cost(start, &sample, &mut linear)?;
-        let saving = sample.patches.iter().zip(cost.bits).map(|(&patch, bits)| without.bits(patch) - bits);
-        Ok(saving.filter(|saving| *saving > 0.0).sum::<f64>() >= LEAST_SAVING * all_bits)
+        let saved = sample.patches.iter().zip(cost.bits).map(|(&patch, bits)| without.bits(patch) - bits);
+        Ok(Saving { n_promising, all_bits, saved_bits: saved.filter(|bits| *bits > 0.0).sum() })
     }
 
     /// How to search, by a sample of promising patches.
