@@ -259,7 +259,7 @@ impl<'a> Search<'a> {
             return Ok(few.is_enough());
         }
         // The network may save much on one patch in four, of which there happened to be none.
-        let more = self.saving(start, without, 2 * n_samples)?;
+        let more = self.saving(start, without, 4 * n_samples)?;
         Ok(few.and(more).is_enough())
     }
 
