@@ -54,7 +54,7 @@ def test_values_are_those_of_h5py(frames, counts, write, tmp_path, program, scri
 def test_octave_warns_of_a_model_in_the_file_and_reads_the_rest(trained, spheres, tmp_path):
     packed = tmp_path / "packed.h5"
     tools.sae("repack", spheres[0], packed, "--none", "--embed", "--model", trained[0])
-    script = "s = load('packed.h5'); disp(isfield(s, '__h5z_sae')); disp(size(s.frames))"
+    script = "s = load('packed.h5'); disp(isfield(s, '_h5z_sae')); disp(size(s.frames))"
     done = tools.run("octave-cli", "--no-history", "-q", "--eval", script, cwd=tmp_path)
     assert done.stdout.split() == ["1", "64", "64", "64"]
     assert f"can't read '{trained[1]}'" in done.text
