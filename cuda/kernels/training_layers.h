@@ -199,6 +199,13 @@ BOTH_SIDES Sum sum_of_shares(const Sum *shares) {
     return sum;
 }
 
+// What one thread adds up of the inner product of two rows.
+BOTH_SIDES float share_of_product(const float *a, const float *b, int n_cols, int thread) {
+    float sum = 0.0f;
+    for (int col = thread; col < n_cols; col += SUMMING_THREADS) sum += a[col] * b[col];
+    return sum;
+}
+
 // Rows at unit norm, and their norms.
 struct UnitRows {
     static constexpr int THREADS = SUMMING_THREADS;
@@ -217,9 +224,7 @@ struct UnitRows {
     BOTH_SIDES void run(int phase, Block block, int thread, Shared &shared, Thread &) const {
         const size_t first = size_t{block.col} * n_cols;
         if (phase == 0) {
-            float sum = 0.0f;
-            for (int col = thread; col < n_cols; col += THREADS) sum += rows[first + col] * rows[first + col];
-            shared.shares[thread] = sum;
+            shared.shares[thread] = share_of_product(rows + first, rows + first, n_cols, thread);
         } else if (phase == 1) {
             if (thread > 0) return;
             const float norm = sqrtf(sum_of_shares(shared.shares));
@@ -249,9 +254,7 @@ struct ThroughNorm {
     BOTH_SIDES void run(int phase, Block block, int thread, Shared &shared, Thread &) const {
         const size_t first = size_t{block.col} * n_cols;
         if (phase == 0) {
-            float sum = 0.0f;
-            for (int col = thread; col < n_cols; col += THREADS) sum += gradient[first + col] * unit[first + col];
-            shared.shares[thread] = sum;
+            shared.shares[thread] = share_of_product(gradient + first, unit + first, n_cols, thread);
         } else if (phase == 1) {
             if (thread == 0) shared.along = sum_of_shares(shared.shares);
         } else {
