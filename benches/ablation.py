@@ -13,7 +13,6 @@ Writes DATE-ablation.csv and .txt into benches/record.
 """
 import argparse
 import csv
-import datetime
 import io
 import pathlib
 import subprocess
@@ -95,10 +94,7 @@ def main():
             for row in rows_of(name, frames.astype("=f4"), bound, model):
                 print("  ".join(f"{row[column]}" for column in COLUMNS), flush=True)
                 rows.append(row)
-        path = options.record / f"{datetime.date.today().isoformat()}-ablation.csv"
-        common.write_csv(path, COLUMNS, rows)
-        common.write_versions(path.with_suffix(".txt"), ("numpy",), load=load,
-                              command=" ".join(["benches/ablation.py", *sys.argv[1:]]))
+        common.write_record(options.record, "ablation", COLUMNS, rows, load=load)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Import it before h5py: HDF5 reads its plugin path once, when h5py loads it.
 """
 import atexit
 import csv
+import datetime
 import importlib.metadata
 import importlib.util
 import json
@@ -101,6 +102,14 @@ def write_versions(path, packages, **more):
     }
     width = max(map(len, entries)) + 1
     replace_text(path, "".join(f"{name:{width}} {value}\n" for name, value in entries.items()))
+
+
+def write_record(folder, name, columns, rows, **more):
+    """A bench's rows as DATE-NAME.csv, with what they were made with beside it."""
+    path = pathlib.Path(folder) / f"{datetime.date.today().isoformat()}-{name}.csv"
+    write_csv(path, columns, rows)
+    command = " ".join([f"benches/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]])
+    write_versions(path.with_suffix(".txt"), ("numpy",), **more, command=command)
 
 
 def replace_between(path, name, text):

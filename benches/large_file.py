@@ -14,7 +14,6 @@ Memory is VmHWM, the most that was resident, asked for all the time. Writes DATE
 benches/record; exits 1 where the memory is above what is allowed or an interruption left something.
 """
 import argparse
-import datetime
 import fcntl
 import json
 import os
@@ -162,13 +161,6 @@ def measure(folder, options):
     }
 
 
-def write_record(folder, row, load):
-    path = pathlib.Path(folder) / f"{datetime.date.today().isoformat()}-large-file.csv"
-    common.write_csv(path, COLUMNS, [row])
-    common.write_versions(path.with_suffix(".txt"), ("numpy",), load=load,
-                          command=" ".join(["benches/large_file.py", *sys.argv[1:]]))
-
-
 def main():
     options = parse_arguments()
     if not common.SAE.exists():
@@ -181,7 +173,7 @@ def main():
         shutil.rmtree(folder)
     print(json.dumps(row) if options.json else "\n".join(f"{name:14} {row[name]}" for name in COLUMNS))
     if options.record:
-        write_record(options.record, row, load)
+        common.write_record(options.record, "large-file", COLUMNS, [row], load=load)
     is_kept = row["peak_bytes"] <= row["allowed_bytes"] and row["max_abs_err"] <= EPSILON
     return 0 if is_kept and all(row[one.name.lower()] == "nothing left" for one in SIGNALS) else 1
 

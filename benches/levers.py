@@ -9,7 +9,6 @@ it shows; sizes are those of `sae repack` on 512 frames of the narrow set (seed 
 model's bytes, which stand beside. Writes benches/record/DATE-levers.csv and .txt.
 """
 import argparse
-import datetime
 import json
 import pathlib
 import subprocess
@@ -96,15 +95,13 @@ def measure(name, change, options, folder):
 
 def main():
     options = parse_arguments()
-    path = options.record / f"{datetime.date.today().isoformat()}-levers.csv"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, change in LEVERS:
             rows.append(measure(name, change, options, pathlib.Path(folder)))
             # After every line: whoever ends this early keeps what there is.
-            common.write_csv(path, COLUMNS, rows)
+            common.write_record(options.record, "levers", COLUMNS, rows)
             print("  ".join(f"{rows[-1][c]}" for c in COLUMNS if c != "flags"), flush=True)
-    common.write_versions(path.with_suffix(".txt"), ("numpy",), command="benches/levers.py " + " ".join(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Writes DATE-threads.csv and .txt into benches/record. Run it on a machine that d
 it was before.
 """
 import argparse
-import datetime
 import pathlib
 import sys
 import tempfile
@@ -100,10 +99,7 @@ def main():
             options.data, options.record, options.rounds = pathlib.Path(scratch), pathlib.Path(scratch), 1
         source = datasets.Source(options.data, options.quick)
         rows = measure(source.frames("broad", source.n_frames), options)
-        path = options.record / f"{datetime.date.today().isoformat()}-threads.csv"
-        common.write_csv(path, COLUMNS, rows)
-        common.write_versions(path.with_suffix(".txt"), ("numpy",), load=load,
-                              command=" ".join(["benches/threads.py", *sys.argv[1:]]))
+        common.write_record(options.record, "threads", COLUMNS, rows, load=load)
 
 
 if __name__ == "__main__":
