@@ -119,18 +119,18 @@ impl ElementType {
     /// Bit pattern of one element.
     #[inline]
     pub(crate) fn bits_at(self, bytes: &[u8], index: usize) -> u64 {
-        let size = self.size_bytes();
-        let element = &bytes[index * size..][..size];
-        let mut word = [0; 8];
-        match self.order {
-            ByteOrder::Little => {
-                word[..size].copy_from_slice(element);
-                u64::from_le_bytes(word)
-            }
-            ByteOrder::Big => {
-                word[8 - size..].copy_from_slice(element);
-                u64::from_be_bytes(word)
-            }
+        let big = self.order == ByteOrder::Big;
+        macro_rules! read {
+            ($t:ty) => {{
+                let word = bytes.as_chunks::<{ size_of::<$t>() }>().0[index];
+                u64::from(if big { <$t>::from_be_bytes(word) } else { <$t>::from_le_bytes(word) })
+            }};
+        }
+        match self.size {
+            1 => u64::from(bytes[index]),
+            2 => read!(u16),
+            4 => read!(u32),
+            _ => read!(u64),
         }
     }
 
@@ -188,10 +188,7 @@ impl<'a> Elements<'a> {
     /// One of them.
     #[inline]
     pub(crate) fn at(self, index: usize) -> u64 {
-        match (self.element.size, self.element.order) {
-            (4, ByteOrder::NATIVE) => u64::from(u32::from_ne_bytes(self.bytes.as_chunks::<4>().0[index])),
-            _ => self.element.bits_at(self.bytes, index),
-        }
+        self.element.bits_at(self.bytes, index)
     }
 
     /// All of them.
