@@ -29,7 +29,6 @@ pub(super) struct SymbolCounts {
 }
 
 /// Bits of each symbol in each context.
-#[derive(Clone)]
 pub(super) struct ResidualCosts {
     pixels: [[f64; N_MAGNITUDES]; N_PIXEL_CONTEXTS],
     blocks: [[f64; 2]; N_BLOCK_CONTEXTS],

@@ -74,9 +74,9 @@ pub(crate) fn find_candidates(
         return Ok(None);
     }
     let Some(search) = Search::new(chunk, model, without) else { return Ok(None) };
-    let n_patches = chunk.n_frames * search.grid.n_patches();
+    let n_patches = search.n_patches();
     let start = search.first_settings();
-    if !search.is_worthwhile(&start, n_patches)? {
+    if !search.is_worthwhile(&start)? {
         return Ok(None);
     }
     let batches =
@@ -160,7 +160,6 @@ impl Saving {
 }
 
 /// How the patches of a chunk are searched: what a sample of them said.
-#[derive(Clone)]
 struct Plan {
     settings: Settings,
     costs: ResidualCosts,
@@ -224,6 +223,11 @@ impl<'a> Search<'a> {
         })
     }
 
+    /// Patches of the chunk.
+    fn n_patches(&self) -> usize {
+        self.chunk.n_frames * self.grid.n_patches()
+    }
+
     /// Bits of a patch without a network, where it has been coded so.
     fn bits_without(&self, patch: usize) -> Option<f64> {
         self.without.map(|without| without.bits(patch))
@@ -247,13 +251,13 @@ impl<'a> Search<'a> {
 
     /// Whether the built-in model, which nobody chose for these frames, saves enough of the bits of a few patches. Any other
     /// is worthwhile, and so is all that the best effort may try.
-    fn is_worthwhile(&self, start: &Settings, n_patches: usize) -> Result<bool, Error> {
+    fn is_worthwhile(&self, start: &Settings) -> Result<bool, Error> {
         let is_builtin = BUILTIN_IDS.contains(&self.model.id()) && has(Part::Sampling);
         let (Some(without), true, false) = (self.without, is_builtin, self.chunk.effort == Effort::Best)
         else {
             return Ok(true);
         };
-        let n_samples = (n_patches / 8).clamp(LEAST_SAMPLES, MOST_SAMPLES / 2);
+        let n_samples = (self.n_patches() / 8).clamp(LEAST_SAMPLES, MOST_SAMPLES / 2);
         let few = self.saving(start, without, n_samples)?;
         if few.is_enough() || 2 * few.n_promising < n_samples {
             return Ok(few.is_enough());
@@ -265,9 +269,9 @@ impl<'a> Search<'a> {
 
     /// What the network saves of so many patches.
     fn saving(&self, start: &Settings, without: &Choices, n_samples: usize) -> Result<Saving, Error> {
-        let n_patches = self.chunk.n_frames * self.grid.n_patches();
-        let all_bits = evenly_spread(n_patches, n_samples).map(|patch| without.bits(patch)).sum();
-        let mut sample = self.promising(start, self.group(evenly_spread(n_patches, n_samples)))?;
+        let patches = || evenly_spread(self.n_patches(), n_samples);
+        let all_bits = patches().map(|patch| without.bits(patch)).sum();
+        let mut sample = self.promising(start, self.group(patches()))?;
         let n_promising = sample.patches.len();
         if n_promising == 0 {
             return Ok(Saving { n_promising, all_bits, saved_bits: 0.0 });
@@ -295,15 +299,15 @@ impl<'a> Search<'a> {
                 self.choose_settings((settings, cost), reach, sample, &mut linear)?
             }
         };
-        let short = Plan { settings, costs: cost.costs, is_long: false };
-        let long = Plan { is_long: true, ..short.clone() };
-        let bits = |plan| -> Result<f64, Error> {
-            let cheapest = self.cheapest(plan, sample)?;
-            Ok(cheapest.iter().flatten().map(|cheapest| cheapest.bits).sum())
-        };
+        let plan = Plan { settings, costs: cost.costs, is_long: false };
         let is_long = self.chunk.effort == Effort::Best
-            || has(Part::LongSearch) && bits(&long)? < (1.0 - LEAST_LONG_GAIN) * bits(&short)?;
-        Ok(if is_long { long } else { short })
+            || has(Part::LongSearch) && {
+                let mut searched = self.search_shortly(&plan, sample)?;
+                let short_bits = searched.bits();
+                self.search_long(&plan, &mut searched);
+                searched.bits() < (1.0 - LEAST_LONG_GAIN) * short_bits
+            };
+        Ok(Plan { is_long, ..plan })
     }
 
     /// Where latents are all that is stored: refined codes, or the encoder's own, whichever are nearer.

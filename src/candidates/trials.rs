@@ -4,7 +4,7 @@ use crate::atoms::{NetworkPatch, PatchHeader};
 use crate::error::Error;
 use crate::options::Effort;
 
-use super::group::{Group, Guess};
+use super::group::{Begun, Group, Guess};
 use super::linear::Pulls;
 use super::{NetworkCandidates, Plan, Search, Settings};
 
@@ -18,8 +18,22 @@ const LINEAR_CHANGES: [i32; 4] = [-1, 1, -2, 2];
 
 /// The cheapest candidate of a patch so far.
 pub(super) struct Cheapest {
-    pub(super) bits: f64,
+    bits: f64,
     patch: NetworkPatch,
+}
+
+/// A group in the course of a search: what its trials have in common, and what is cheapest so far.
+pub(super) struct Searched {
+    latents: Begun,
+    linear: Begun,
+    cheapest: Vec<Option<Cheapest>>,
+}
+
+impl Searched {
+    /// Of all candidates.
+    pub(super) fn bits(&self) -> f64 {
+        self.cheapest.iter().flatten().map(|cheapest| cheapest.bits).sum()
+    }
 }
 
 impl Search<'_> {
@@ -67,60 +81,69 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// All kinds of atoms in a short search; then, where the network is likely and it pays, the step of the linear ones in a
-    /// long one. `None` where the network is not likely.
-    pub(super) fn cheapest(&self, plan: &Plan, group: &Group) -> Result<Vec<Option<Cheapest>>, Error> {
-        let settings = &plan.settings;
-        let mut cheapest: Vec<Option<Cheapest>> = group.patches.iter().map(|_| None).collect();
-        let latents = self.begin(settings, group)?;
-        let everywhere: Vec<usize> = (0..group.patches.len()).collect();
-        self.keep_cheaper(
-            plan,
-            &mut cheapest,
-            &everywhere,
-            self.guess(settings, &latents, None, Pulls::NONE),
-        );
+    /// The cheapest candidate of each patch; `None` where the network is not likely.
+    fn cheapest(&self, plan: &Plan, group: &Group) -> Result<Vec<Option<Cheapest>>, Error> {
         if self.chunk.latents_only {
-            return Ok(cheapest);
+            return self.only_latents(plan, group);
         }
+        let mut searched = self.search_shortly(plan, group)?;
+        if plan.is_long {
+            self.search_long(plan, &mut searched);
+        }
+        Ok(searched.cheapest)
+    }
+
+    fn only_latents(&self, plan: &Plan, group: &Group) -> Result<Vec<Option<Cheapest>>, Error> {
+        let latents = self.begin(&plan.settings, group)?;
+        let places: Vec<usize> = (0..group.patches.len()).collect();
+        let mut cheapest: Vec<Option<Cheapest>> = places.iter().map(|_| None).collect();
+        let guesses = self.guess(&plan.settings, &latents, None, Pulls::NONE);
+        self.keep_cheaper(plan, &mut cheapest, &places, guesses);
+        Ok(cheapest)
+    }
+
+    /// Tries all kinds of atoms, and drops patches for which the network is not likely.
+    pub(super) fn search_shortly(&self, plan: &Plan, group: &Group) -> Result<Searched, Error> {
+        let settings = &plan.settings;
+        let (latents, linear) = (self.begin(settings, group)?, self.begin_without_latents(group)?);
+        let everywhere: Vec<usize> = (0..group.patches.len()).collect();
         // Patches whose latents are all 0 are among those without.
         let has_latents = |place: &usize| !latents.codes[*place].latents.is_empty();
-        let places: Vec<usize> = everywhere.iter().copied().filter(has_latents).collect();
-        let guesses = self.guess(settings, &latents.select(&places), Some(0), Pulls::FEW);
-        self.keep_cheaper(plan, &mut cheapest, &places, guesses);
-        let linear = self.begin_without_latents(group)?;
-        self.keep_cheaper(
-            plan,
-            &mut cheapest,
-            &everywhere,
-            self.guess(settings, &linear, Some(0), Pulls::FEW),
-        );
-        let best_effort = self.chunk.effort == Effort::Best;
-        if !best_effort {
+        let with_latents: Vec<usize> = everywhere.iter().copied().filter(has_latents).collect();
+        let mut cheapest: Vec<Option<Cheapest>> = everywhere.iter().map(|_| None).collect();
+        let mut keep = |places: &[usize], guesses| self.keep_cheaper(plan, &mut cheapest, places, guesses);
+        keep(&everywhere, self.guess(settings, &latents, None, Pulls::NONE));
+        keep(&with_latents, self.guess(settings, &latents.select(&with_latents), Some(0), Pulls::FEW));
+        keep(&everywhere, self.guess(settings, &linear, Some(0), Pulls::FEW));
+        if self.chunk.effort != Effort::Best {
             for (cheapest, &patch) in cheapest.iter_mut().zip(&group.patches) {
                 let enough = self.bits_without(patch).map_or(f64::INFINITY, |without| LIKELY * without);
                 cheapest.take_if(|cheapest| cheapest.bits > enough);
             }
         }
-        if plan.is_long {
-            let (pulls, changes) = match best_effort {
-                true => (Pulls::MOST, &LINEAR_CHANGES[..]),
-                false => (Pulls::MANY, &LINEAR_CHANGES[..2]),
+        Ok(Searched { latents, linear, cheapest })
+    }
+
+    /// Changes the step of the linear atoms of the cheapest candidates, with more pulls.
+    pub(super) fn search_long(&self, plan: &Plan, searched: &mut Searched) {
+        let Searched { latents, linear, cheapest } = searched;
+        let best_effort = self.chunk.effort == Effort::Best;
+        let (pulls, changes) = match best_effort {
+            true => (Pulls::MOST, &LINEAR_CHANGES[..]),
+            false => (Pulls::MANY, &LINEAR_CHANGES[..2]),
+        };
+        for (begun, with_latents) in [(latents, true), (linear, false)] {
+            let has_these = |cheapest: &Cheapest| {
+                (best_effort || cheapest.patch.has_linear) && cheapest.patch.has_latents == with_latents
             };
-            for (begun, with_latents) in [(&latents, true), (&linear, false)] {
-                let has_these = |cheapest: &Cheapest| {
-                    (best_effort || cheapest.patch.has_linear) && cheapest.patch.has_latents == with_latents
-                };
-                let has_these = |place: &usize| cheapest[*place].as_ref().is_some_and(has_these);
-                let places: Vec<usize> = everywhere.iter().copied().filter(has_these).collect();
-                let begun = begun.select(&places);
-                for &change in [0].iter().chain(changes) {
-                    let guesses = self.guess(settings, &begun, Some(change), pulls);
-                    self.keep_cheaper(plan, &mut cheapest, &places, guesses);
-                }
+            let has_these = |place: &usize| cheapest[*place].as_ref().is_some_and(has_these);
+            let places: Vec<usize> = (0..cheapest.len()).filter(has_these).collect();
+            let begun = begun.select(&places);
+            for &change in [0].iter().chain(changes) {
+                let guesses = self.guess(&plan.settings, &begun, Some(change), pulls);
+                self.keep_cheaper(plan, cheapest, &places, guesses);
             }
         }
-        Ok(cheapest)
     }
 
     /// Keeps the guesses about some places that are cheaper than what there is.
