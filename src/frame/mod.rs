@@ -5,6 +5,7 @@ mod block;
 mod exact;
 mod experts;
 mod fast;
+mod histogram;
 mod modelled;
 mod pixel;
 mod special;

@@ -4,10 +4,12 @@
 //! distribution of what is left. It costs time, so that a chunk says whether its pixels are modelled.
 
 use super::experts::{Circumstances, Expert, N_EXPERTS, N_OWN_CONTEXTS, N_SETS, N_TABLES, ResidualCoder};
+use super::histogram::level_of;
 use super::pixel::{N_CONTEXTS, PixelContexts, View};
 use super::{FrameCoder, FrameJob, Method, Pixel};
 use crate::domain::round_shift;
 use crate::entropy::BitCoder;
+use crate::octaves::quarter_octave;
 use crate::regression::{MAX_INPUTS, Regression};
 use crate::symmetry::MirrorPoint;
 
@@ -84,13 +86,6 @@ struct Surroundings {
     mean_error: i64,
 }
 
-/// Index of 4·log2 of x from 4 on.
-fn quarter_octave(x: i64) -> usize {
-    let x = x.max(4) as u64;
-    let below = x.ilog2() - 2;
-    below as usize * 4 + (x >> below & 3) as usize
-}
-
 impl FrameCoder {
     /// Codes a pixel of a grid or aligned patch. Returns its position, the prediction before rounding, and the residual.
     pub(super) fn code_modelled<C: BitCoder>(
@@ -124,9 +119,10 @@ impl FrameCoder {
         let mut residual = 0;
         if !special {
             let wanted = job.target.map_or(0, |target| self.residual(target, at, position));
-            let circumstances = self.circumstances(&contexts, &around, (guess, other), scales, at);
+            let circumstances = self.circumstances(&contexts, &around, (guess, other), scales, view);
             residual = state.residuals.code(coder, &circumstances, wanted);
             position = self.moved(position, residual);
+            state.residuals.learn(&circumstances, position);
             let least = (self.rules.domain.step_positions() / 8).max(1);
             regression.learn(&inputs, position - base, (scales[1] >> 4).clamp(least, 1 << 27));
             state.learn_scales(&around.kinds, (position - guess).abs().min(MAX_PIXEL_ERROR) * 16);
@@ -216,8 +212,9 @@ impl FrameCoder {
         around: &Surroundings,
         (guess, other): (i64, i64),
         scales: [i64; 3],
-        at: Pixel,
+        view: &View,
     ) -> Circumstances {
+        let View { at, around: near, .. } = view;
         let (bits, step) = (self.rules.domain.fraction_bits, self.rules.domain.step_positions());
         let exact = contexts.exact_prediction;
         let steps = round_shift(exact, bits);
@@ -236,7 +233,14 @@ impl FrameCoder {
             [expert(guess, 0), expert(guess, 1), expert(guess, 2), expert(other, 1)];
         let level = around.kinds[1].saturating_sub(quarter_octave(step / 2)) / 2;
         let sets = [contexts.activity as usize, level].map(|set| set.min(N_SETS - 1));
-        Circumstances { contexts: all, sets, experts, step }
+        Circumstances {
+            contexts: all,
+            sets,
+            experts,
+            levels: [exact, (near.w + near.n) >> 1].map(|position| level_of(position, bits)),
+            prediction: contexts.prediction,
+            fraction_bits: bits,
+        }
     }
 }
 

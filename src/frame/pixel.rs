@@ -78,7 +78,7 @@ pub(super) struct PixelContexts {
 /// What is known about a pixel before it is coded.
 pub(super) struct View {
     pub(super) at: Pixel,
-    around: Neighbours,
+    pub(super) around: Neighbours,
     pub(super) blend: Blend,
     pub(super) mirror: Option<MirrorPoint>,
 }
