@@ -33,6 +33,11 @@ def absolute(*values):
     return tuple(Bound(f"{value:g}", value) for value in values)
 
 
+def half_noise(bound):
+    """On square roots of counts, what a bound of so many deviations of their noise is on them."""
+    return absolute(bound.value / 2)[0]
+
+
 def of_range(extent, *fractions):
     """Absolute bounds that are fractions of the data's range."""
     return tuple(Bound(f"{fraction:g} of the range", fraction * extent) for fraction in fractions)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import hdf5plugin
 import numpy as np
 
+import bounds
 import common
 
 OURS = "H5Z-SAE"
@@ -150,6 +151,61 @@ class Quantised:
         return self.inner.stored_bytes(file)
 
 
+@dataclasses.dataclass(frozen=True)
+class SquareRoots:
+    """A codec with an absolute bound, on Anscombe's √(x + 3/8), where the noise of counts is 1/2 everywhere.
+
+    Half of the bound in deviations is asked for there. Below 0 the curve goes on as its tangent.
+    """
+
+    inner: object
+    model_bytes = 0
+    thorough = False
+    is_ours = False
+
+    @property
+    def name(self):
+        return f"square roots, {self.inner.name}"
+
+    @property
+    def one_frame_only(self):
+        return self.inner.one_frame_only
+
+    @property
+    def prefers_stacks(self):
+        return self.inner.prefers_stacks
+
+    def takes(self, values):
+        return self.inner.takes(square_roots(values))
+
+    def store(self, file, values, chunks, bound):
+        file.attrs["counts"] = values.dtype.str
+        self.inner.store(file, square_roots(values), chunks, bounds.half_noise(bound))
+
+    def load(self, file, bound):
+        counts = counts_of_roots(self.inner.load(file, bounds.half_noise(bound)))
+        dtype = np.dtype(file.attrs["counts"])
+        return np.rint(counts).clip(min=0).astype(dtype) if dtype.kind in "iu" else counts.astype(dtype)
+
+    def stored_bytes(self, file):
+        return self.inner.stored_bytes(file)
+
+
+ROOT_OF_ZERO = np.sqrt(3 / 8)
+
+
+def square_roots(values):
+    """Of counts, in f32, or f64 where these have more than 32 bits."""
+    counts = without_nan(values).astype(np.float64)
+    roots = np.sqrt(np.maximum(counts, 0.0) + 3 / 8) + np.minimum(counts, 0.0) / (2 * ROOT_OF_ZERO)
+    return roots.astype(np.float32 if values.itemsize <= 4 else np.float64)
+
+
+def counts_of_roots(roots):
+    roots = roots.astype(np.float64)
+    return np.where(roots > ROOT_OF_ZERO, roots**2 - 3 / 8, 2 * ROOT_OF_ZERO * (roots - ROOT_OF_ZERO))
+
+
 def narrowed(integers):
     """The same in the smallest type that holds all of them."""
     least, most = int(integers.min()), int(integers.max())
@@ -157,9 +213,9 @@ def narrowed(integers):
 
 
 def peers(bound):
-    """All peers that can keep a bound; none knows one that is scaled by noise."""
+    """All peers for a bound. None knows one that is scaled by noise: they get square roots."""
     if bound.noise_scaled:
-        return []
+        return [SquareRoots(codec) for codec in bounded_peers()]
     return bounded_peers() if bound.value else lossless_peers()
 
 
