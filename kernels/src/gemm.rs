@@ -5,6 +5,9 @@ pub(crate) trait Factor: Copy {
     /// Nearest value; exact where the format holds the integer.
     fn from_integer(value: i64) -> Self;
 
+    /// The same number.
+    fn from_weight(weight: i16) -> Self;
+
     /// The integer that an exact sum is.
     fn to_integer(self) -> i64;
 
@@ -28,6 +31,10 @@ macro_rules! impl_factor {
         impl Factor for $format {
             fn from_integer(value: i64) -> Self {
                 value as Self
+            }
+
+            fn from_weight(weight: i16) -> Self {
+                weight.into()
             }
 
             fn to_integer(self) -> i64 {

@@ -1,12 +1,12 @@
 //! Matrix products for the H5Z-SAE codec by `matrixmultiply`, which picks the SIMD kernel for the machine.
 //!
-//! Integer products run in floating point: a model's weights are laid out in f32 or f64 such that every partial sum,
-//! in any order and with or without fused multiply-add, is an integer which that format holds. So they equal those
-//! of [`h5z_sae::sae::backend::ScalarBackend`] bit for bit.
+//! Integer products run in floating point: a model's weights are such that every partial sum, in any order and with or
+//! without fused multiply-add, is an integer that f32 or f64 holds. So they equal those of
+//! [`h5z_sae::sae::backend::ScalarBackend`] bit for bit.
 
 use std::num::NonZero;
 
-use h5z_sae::sae::backend::{Backend, ScalarBackend, Weights, inner_product};
+use h5z_sae::sae::backend::{Backend, ExactIn, ScalarBackend, Weights, inner_product};
 
 mod gemm;
 
@@ -15,6 +15,9 @@ use gemm::{Factor, gemm};
 /// Up to this many rows plain loops win: packing the weights for `matrixmultiply` costs more than the product. With
 /// 512 × 2048 weights: 0.6 against 2.8 ms for one row, 1.1 against 1.5 ms for two, 2.0 against 1.1 ms for four.
 const MOST_PLAIN_ROWS: usize = 2;
+
+/// Columns of weights that are made floats at a time.
+const PANEL_COLS: usize = 256;
 
 /// `matrixmultiply` on the calling thread, or on several scoped threads that share the rows of the left operand.
 ///
@@ -77,12 +80,9 @@ impl Backend for GemmBackend {
         if rows <= MOST_PLAIN_ROWS {
             return ScalarBackend.integer_product(rows, left, weights, out);
         }
-        self.split_rows(rows, left, out, |rows, left, out| {
-            if weights.as_f32.is_empty() {
-                integer_band::<f64>(rows, left, weights, &weights.as_f64, out);
-            } else {
-                integer_band::<f32>(rows, left, weights, &weights.as_f32, out);
-            }
+        self.split_rows(rows, left, out, |rows, left, out| match weights.exact_in {
+            ExactIn::F32 => integer_band::<f32>(rows, left, weights, out),
+            ExactIn::F64 => integer_band::<f64>(rows, left, weights, out),
         });
     }
 
@@ -127,10 +127,23 @@ fn plain_float_product(cols: usize, left: &[f32], right: &[f32], right_transpose
     }
 }
 
-/// An integer product in the float format `F`, which must hold every partial sum.
-fn integer_band<F: Factor>(rows: usize, left: &[i64], weights: &Weights, right: &[F], out: &mut [i64]) {
+/// An integer product in the float format `F`, which must hold every partial sum: columns by columns, so that few weights
+/// lie in memory as floats.
+fn integer_band<F: Factor>(rows: usize, left: &[i64], weights: &Weights, out: &mut [i64]) {
+    let (depth, cols) = (weights.depth, weights.cols);
     let left: Vec<F> = left.iter().map(|&factor| F::from_integer(factor)).collect();
-    let mut sums = vec![F::from_integer(0); out.len()];
-    gemm((rows, weights.depth, weights.cols), &left, right, false, &mut sums);
-    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.to_integer());
+    let mut panel = Vec::with_capacity(depth * PANEL_COLS.min(cols));
+    let mut sums = vec![F::from_integer(0); rows * PANEL_COLS.min(cols)];
+    for first in (0..cols).step_by(PANEL_COLS) {
+        let width = PANEL_COLS.min(cols - first);
+        panel.clear();
+        for row in weights.values.chunks_exact(cols) {
+            panel.extend(row[first..first + width].iter().map(|&weight| F::from_weight(weight)));
+        }
+        let sums = &mut sums[..rows * width];
+        gemm((rows, depth, width), &left, &panel, false, sums);
+        for (out, sums) in out.chunks_exact_mut(cols).zip(sums.chunks_exact(width)) {
+            out[first..first + width].iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.to_integer());
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use h5z_sae::sae::backend::{Backend, ScalarBackend, Weights};
+use h5z_sae::sae::backend::{Backend, ExactIn, ScalarBackend, Weights};
 use h5z_sae::sae::testing::{TestRng, cosine_spec, extreme_spec, random_codes, random_spec};
 use h5z_sae::sae::{IntValues, Model, ModelSpec, PatchCode, Penalty};
 use h5z_sae_kernels::GemmBackend;
@@ -78,25 +78,19 @@ fn sums_just_below_the_exact_limits_decode_alike() {
 #[test]
 fn both_float_formats_multiply_exactly() {
     let mut rng = TestRng::new(11);
-    let (depth, cols) = (129, 67);
+    let (depth, cols) = (129, 323);
     for rows in [1, 2, 3, 17, 64] {
         let values: Vec<i16> = (0..depth * cols).map(|_| rng.int(-127, 127) as i16).collect();
         // 129 · 127 · 2¹⁰ < 2²⁴ and 129 · 127 · 2³⁸ < 2⁵³
-        for (single, reach) in [(true, 1 << 10), (false, 1i64 << 38)] {
-            let weights = Weights {
-                depth,
-                cols,
-                as_f32: if single { values.iter().map(|&value| value.into()).collect() } else { Vec::new() },
-                as_f64: if single { Vec::new() } else { values.iter().map(|&value| value.into()).collect() },
-                values: values.clone(),
-            };
+        for (exact_in, reach) in [(ExactIn::F32, 1 << 10), (ExactIn::F64, 1i64 << 38)] {
+            let weights = Weights { depth, cols, values: values.clone(), exact_in };
             let left: Vec<i64> = (0..rows * depth).map(|_| reach - rng.int(0, 1)).collect();
             let mut expected = vec![0; rows * cols];
             ScalarBackend.integer_product(rows, &left, &weights, &mut expected);
             for threads in [1, 3] {
                 let mut out = vec![-1; rows * cols];
                 gemm(threads).integer_product(rows, &left, &weights, &mut out);
-                assert_eq!(out, expected, "{rows} rows, {threads} threads, f32: {single}");
+                assert_eq!(out, expected, "{rows} rows, {threads} threads, {exact_in:?}");
             }
         }
     }

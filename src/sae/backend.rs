@@ -9,9 +9,7 @@ use super::{Model, PatchCode};
 /// First integer that f32 no longer tells from its neighbours.
 const F32_EXACT_LIMIT: i64 = 1 << 24;
 
-/// A matrix of integers that a backend multiplies by, row-major, `depth × cols`, with the narrowest float format in
-/// which every product with an allowed left operand is exact: each partial sum, in any order, is an integer that the
-/// format holds.
+/// A matrix of integers that a backend multiplies by, row-major, `depth × cols`.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// Rows: length of the left operand's rows.
@@ -20,10 +18,17 @@ pub struct Weights {
     pub cols: usize,
     /// The integers.
     pub values: Vec<i16>,
-    /// The same as f64, where f32 is not exact; empty otherwise.
-    pub as_f64: Vec<f64>,
-    /// The same as f32, where the bound on every sum is below 2²⁴; empty otherwise.
-    pub as_f32: Vec<f32>,
+    /// The narrowest format in which every product with an allowed left operand is exact.
+    pub exact_in: ExactIn,
+}
+
+/// A float format that holds each partial sum of a product, in any order: sums are integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExactIn {
+    /// Sums stay below 2²⁴.
+    F32,
+    /// Sums stay below 2⁵³.
+    F64,
 }
 
 /// Which left operands a layer can meet.
@@ -36,7 +41,7 @@ pub(super) enum LeftRange {
 }
 
 impl Weights {
-    /// Lays out weights for left operands of the given range.
+    /// Weights for left operands of the given range.
     ///
     /// # Errors
     /// A sentence where not even f64 is exact.
@@ -47,17 +52,16 @@ impl Weights {
         left: LeftRange,
     ) -> Result<Self, Broken> {
         let largest_sum = largest_sum(cols, &values, left);
-        let (mut as_f32, mut as_f64) = (Vec::new(), Vec::new());
-        if largest_sum < i128::from(F32_EXACT_LIMIT) {
-            as_f32 = values.iter().map(|&value| f32::from(value)).collect();
+        let exact_in = if largest_sum < i128::from(F32_EXACT_LIMIT) {
+            ExactIn::F32
         } else if largest_sum < i128::from(F64_EXACT_LIMIT) {
-            as_f64 = values.iter().map(|&value| f64::from(value)).collect();
+            ExactIn::F64
         } else {
             return Err(format!(
                 "a layer of {depth} x {cols} weights can sum to {largest_sum}: below 2^53 is exact"
             ));
-        }
-        Ok(Self { depth, cols, values, as_f64, as_f32 })
+        };
+        Ok(Self { depth, cols, values, exact_in })
     }
 }
 
@@ -85,8 +89,8 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// out = left · weights; `left` is `rows × weights.depth`, `out` is `rows × weights.cols`, both row-major.
-    /// `left` is within the range that `weights` was laid out for, so that the product may be made in
-    /// `weights.as_f32` where that is not empty, else in `weights.as_f64`.
+    /// `left` is within the range that `weights` was made for, so that the product may be made in the floats of
+    /// `weights.exact_in`.
     fn integer_product(&self, rows: usize, left: &[i64], weights: &Weights, out: &mut [i64]);
 
     /// out = left · right in f32, any order of summation, for the encoder.
@@ -231,25 +235,20 @@ impl Backend for ScalarBackend {
 mod tests {
     use super::*;
 
-    /// How a column of these weights is laid out: as `f32`, as `f64`, or not at all.
-    fn format_of(weights: &[i16], left: LeftRange) -> &'static str {
-        match Weights::try_new(weights.len(), 1, weights.to_vec(), left) {
-            Ok(laid_out) if laid_out.as_f64.is_empty() && laid_out.as_f32.len() == weights.len() => "f32",
-            Ok(laid_out) if laid_out.as_f32.is_empty() && laid_out.as_f64.len() == weights.len() => "f64",
-            Ok(_) => "both",
-            Err(_) => "none",
-        }
+    /// In what a column of these weights is exact, if in anything.
+    fn format_of(weights: &[i16], left: LeftRange) -> Option<ExactIn> {
+        Weights::try_new(weights.len(), 1, weights.to_vec(), left).ok().map(|weights| weights.exact_in)
     }
 
     #[test]
     fn the_narrowest_exact_format_is_chosen() {
         let below_24_bits = (1 << 23) - 1;
-        assert_eq!(format_of(&[1, -1], LeftRange::Within(below_24_bits)), "f32");
-        assert_eq!(format_of(&[1, -1], LeftRange::Within(1 << 23)), "f64");
-        assert_eq!(format_of(&[1, -1], LeftRange::UpTo(1 << 23)), "f32");
-        assert_eq!(format_of(&[1, 1], LeftRange::UpTo(1 << 23)), "f64");
-        assert_eq!(format_of(&[i16::MIN], LeftRange::Within((1 << 38) - 1)), "f64");
-        assert_eq!(format_of(&[i16::MIN], LeftRange::Within(1 << 38)), "none");
-        assert_eq!(format_of(&[-1, -1], LeftRange::UpTo(1 << 52)), "none");
+        assert_eq!(format_of(&[1, -1], LeftRange::Within(below_24_bits)), Some(ExactIn::F32));
+        assert_eq!(format_of(&[1, -1], LeftRange::Within(1 << 23)), Some(ExactIn::F64));
+        assert_eq!(format_of(&[1, -1], LeftRange::UpTo(1 << 23)), Some(ExactIn::F32));
+        assert_eq!(format_of(&[1, 1], LeftRange::UpTo(1 << 23)), Some(ExactIn::F64));
+        assert_eq!(format_of(&[i16::MIN], LeftRange::Within((1 << 38) - 1)), Some(ExactIn::F64));
+        assert_eq!(format_of(&[i16::MIN], LeftRange::Within(1 << 38)), None);
+        assert_eq!(format_of(&[-1, -1], LeftRange::UpTo(1 << 52)), None);
     }
 }

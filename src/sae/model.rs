@@ -20,11 +20,10 @@ pub(crate) const BUILTIN_IDS: [ModelId; 1] = [ModelId(0x2782_fa82_4cb7_d2e1)];
 
 /// A checked model. Immutable; shared by `Arc`.
 ///
-/// Memory: a weight of the coefficient layer or of the basis takes the 1 or 2 bytes of the file, 2 bytes as a 16-bit
-/// integer and 4 or 8 bytes as the float in which its layer's sums are exact. With `Penalty::Grad` a weight of the
-/// hidden layer takes 4 bytes more. The encoder takes 4 bytes a weight, and 4 more for every weight of the decoder once
-/// it is first used; a program that only decodes never pays these. A built-in model of 1 MB of basis so takes about
-/// 13 MB.
+/// Memory: a weight of the coefficient layer or of the basis takes the 1 or 2 bytes of the file, and 2 bytes as a 16-bit
+/// integer. With `Penalty::Grad` a weight of the hidden layer takes 4 bytes more. The encoder takes 4 bytes a weight, and
+/// 4 more for every weight of the decoder, 8 for those of the basis, once it is first used; a program that only decodes
+/// never pays these. A built-in model of 0.5 MB of basis so takes about 8 MB.
 #[derive(Debug)]
 pub struct Model {
     id: ModelId,
