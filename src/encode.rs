@@ -249,7 +249,7 @@ impl Chunk<'_> {
     fn find_centre(&self, frame: usize) -> Centre {
         let positions: Vec<Option<i64>> = self
             .pixels(frame)
-            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions[i]))
+            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions.at(i)))
             .collect();
         find_centre(self.rows, self.cols, &positions, self.target.domain.step_positions())
     }
@@ -567,7 +567,7 @@ impl<'a> ChunkEncoder<'a> {
         let start = self.chunk.pixels(frame).start;
         let first = start + region.row * grid.cols + region.col;
         let bits = target.domain.fraction_bits;
-        let steps = crate::domain::round_shift(target.positions[first], bits);
+        let steps = crate::domain::round_shift(target.positions.at(first), bits);
         let position = steps << bits;
         // From the middle on, where the corners of an image look alike.
         let middle = region.row + region.rows / 2;
@@ -576,7 +576,7 @@ impl<'a> ChunkEncoder<'a> {
                 start + row * grid.cols + region.col..start + row * grid.cols + region.col + region.cols;
             pixels.into_iter().all(|i| {
                 target.specials[i] == 0
-                    && (target.positions[i] - position).abs() <= target.domain.step_positions()
+                    && (target.positions.at(i) - position).abs() <= target.domain.step_positions()
                     && target.reaches(i, position)
             })
         });

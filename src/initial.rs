@@ -89,6 +89,8 @@ fn parse_states(reader: &mut ByteReader) -> Result<Vec<AdaptiveBit>, Error> {
         let word = reader.u16()?;
         states.push(AdaptiveBit::with_prior(word & 0xfff0 | 8, COUNTS[usize::from(word & 15)]));
     }
+    // They stay as long as the program does.
+    states.shrink_to_fit();
     Ok(states)
 }
 

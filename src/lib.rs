@@ -76,6 +76,7 @@ mod error;
 mod fast;
 mod frame;
 mod initial;
+mod integers;
 mod limits;
 mod octaves;
 mod options;

@@ -7,6 +7,7 @@ use crate::array::{ByteOrder, ElementType, Elements};
 use crate::bound::Tolerance;
 use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
 use crate::frame::{ESCAPE, FrameTarget, Widths};
+use crate::integers::Integers;
 use crate::options::Options;
 
 /// Fraction bits where the range of values leaves room for them: a residual of one step is 2⁶ positions, fine enough
@@ -74,12 +75,12 @@ pub(crate) struct Target<'a> {
     pub(crate) domain: Domain,
     /// As they came, since their patterns would take twice as much or more.
     bytes: Cow<'a, [u8]>,
-    pub(crate) positions: Vec<i64>,
+    pub(crate) positions: Integers,
     pub(crate) specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
     pub(crate) patterns: Option<Vec<u64>>,
     /// As in [`FrameTarget`]; `None` where all are the same.
-    widths: Option<Vec<i64>>,
+    widths: Option<Integers>,
     uniform_width: i64,
     tolerance: Tolerance,
     unbiased: bool,
@@ -226,17 +227,15 @@ impl<'a> Target<'a> {
         let elements = Elements::new(domain.element, bytes);
         let n_elements = elements.len();
         // Fill and mask values are exact wherever the grid may put their neighbours.
-        let (mut positions, mut specials) = (Vec::with_capacity(n_elements), Vec::with_capacity(n_elements));
+        let mut positions = Integers::with_capacity(n_elements);
+        let mut specials = Vec::with_capacity(n_elements);
         domain.for_each_position(elements, |position| {
             positions.push(position.unwrap_or(0));
             specials.push(u8::from(position.is_none()));
         });
         if options.marks() != [None; 2] {
-            for ((position, special), pattern) in positions.iter_mut().zip(&mut specials).zip(elements.iter())
-            {
-                if options.is_mark(pattern) {
-                    (*position, *special) = (0, 1);
-                }
+            for (special, pattern) in specials.iter_mut().zip(elements.iter()) {
+                *special |= u8::from(options.is_mark(pattern));
             }
         }
         Self::at(domain, (positions, specials), bytes, tolerance)
@@ -245,7 +244,7 @@ impl<'a> Target<'a> {
     /// With pixels at these positions, special where marked so.
     fn at(
         domain: Domain,
-        (positions, specials): (Vec<i64>, Vec<u8>),
+        (positions, specials): (Integers, Vec<u8>),
         bytes: &'a [u8],
         tolerance: Tolerance,
     ) -> Self {
@@ -299,7 +298,7 @@ impl<'a> Target<'a> {
             if *special != 0 {
                 *special = mark_of(&patterns, elements.at(i));
             } else {
-                let position = self.positions[i];
+                let position = self.positions.at(i);
                 range = Some(range.map_or((position, position), |(l, h)| (l.min(position), h.max(position))));
             }
         }
@@ -328,10 +327,10 @@ impl<'a> Target<'a> {
         Self {
             domain: self.domain,
             bytes: bytes.copied().collect(),
-            positions: pixels.clone().map(|i| self.positions[i]).collect(),
+            positions: pixels.clone().map(|i| self.positions.at(i)).collect(),
             specials: pixels.clone().map(|i| self.specials[i]).collect(),
             patterns: self.patterns.clone(),
-            widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths[i]).collect()),
+            widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths.at(i)).collect()),
             uniform_width: self.uniform_width,
             tolerance: self.tolerance,
             unbiased: self.unbiased,
@@ -344,10 +343,10 @@ impl<'a> Target<'a> {
     pub(crate) fn frame(&self, pixels: std::ops::Range<usize>) -> FrameTarget<'_> {
         FrameTarget {
             elements: self.elements().slice(pixels.clone()),
-            positions: &self.positions[pixels.clone()],
+            positions: self.positions.slice(pixels.clone()),
             specials: &self.specials[pixels.clone()],
             widths: match &self.widths {
-                Some(widths) => Widths::Each(&widths[pixels]),
+                Some(widths) => Widths::Each(widths.slice(pixels)),
                 None => Widths::Uniform(self.uniform_width),
             },
             tolerance: self.tolerance,

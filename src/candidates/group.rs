@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::ablation::{Part, has};
 use crate::atoms::{AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::error::Error;
+use crate::integers::IntegerSlice;
 use crate::sae::{ActiveLatents, PatchCode, Penalty, Transform};
 
 use super::linear::Pulls;
@@ -27,6 +29,7 @@ pub(super) struct Group {
     pub(super) scales: Vec<i32>,
     /// n for each, in the network's domain.
     inputs: Vec<f32>,
+    limits: Vec<Rc<Limits>>,
     /// ℓ for each.
     latents: Vec<f32>,
     /// K for each: least squares in the basis. Empty before they are refined.
@@ -43,17 +46,16 @@ pub(super) struct Begun {
     pub(super) codes: Vec<PatchCode>,
     /// n for each patch, in the network's domain.
     pub(super) left: Vec<f32>,
-    pub(super) limits: Limits<Vec<f32>>,
+    pub(super) limits: Vec<Rc<Limits>>,
     pub(super) coefs: Vec<f32>,
 }
 
-/// How far below and above what atoms leave of each of the n values of some patches may be. Infinity where a pixel is
-/// special or beyond the frame, and on the side on which the output is cut to the range of the values, where that comes
-/// near enough.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Limits<T> {
-    pub(super) below: T,
-    pub(super) above: T,
+/// How far below and above what atoms leave of each of the n values of a patch may be. Infinity where a pixel is special
+/// or beyond the frame, and on the side on which the output is cut to the range of the values, where that comes near
+/// enough.
+pub(super) struct Limits {
+    pub(super) below: Vec<f32>,
+    pub(super) above: Vec<f32>,
 }
 
 /// A candidate for one patch: its atoms, and what they leave of the patch in steps.
@@ -69,6 +71,7 @@ impl Group {
             patches: places.iter().map(|&place| self.patches[place]).collect(),
             scales: places.iter().map(|&place| self.scales[place]).collect(),
             inputs: rows(&self.inputs, self.patches.len(), places),
+            limits: places.iter().map(|&place| self.limits[place].clone()).collect(),
             latents: rows(&self.latents, self.patches.len(), places),
             coordinates: rows(&self.coordinates, self.patches.len(), places),
             refined: places.iter().map(|&place| self.refined[place].clone()).collect(),
@@ -84,7 +87,7 @@ impl Begun {
             scales: places.iter().map(|&place| self.scales[place]).collect(),
             codes: places.iter().map(|&place| self.codes[place].clone()).collect(),
             left: of(&self.left),
-            limits: Limits { below: of(&self.limits.below), above: of(&self.limits.above) },
+            limits: places.iter().map(|&place| self.limits[place].clone()).collect(),
             coefs: of(&self.coefs),
         }
     }
@@ -102,13 +105,13 @@ impl Search<'_> {
         let mut group = Group::default();
         let target = &self.chunk.target;
         let mut values = Vec::new();
-        let mut frame = (usize::MAX, Cow::Borrowed(&[][..]));
+        let mut frame = (usize::MAX, Vec::new());
         for patch in patches {
             let n_patches = self.grid.n_patches();
             if frame.0 != patch / n_patches {
                 let pixels = self.chunk.pixels(patch / n_patches);
-                frame =
-                    (patch / n_patches, inpaint(&target.positions[pixels.clone()], &target.specials[pixels]));
+                let positions = target.positions.slice(pixels.clone());
+                frame = (patch / n_patches, inpaint(positions, &target.specials[pixels]));
             }
             values.clear();
             self.grid.gather(&frame.1, patch % n_patches, &mut values);
@@ -123,6 +126,7 @@ impl Search<'_> {
             self.model.transform_patch(&scaled, &mut group.inputs[start..]);
             group.patches.push(patch);
             group.scales.push(scale);
+            group.limits.push(Rc::new(self.limits(patch, scale)));
         }
         group.latents = self.model.analyze(self.chunk.backend, &group.inputs);
         group.refined = vec![None; group.patches.len()];
@@ -171,10 +175,7 @@ impl Search<'_> {
             };
             let residuals = match self.chunk.latents_only {
                 true => Vec::new(),
-                false => {
-                    let values = place * n_values..(place + 1) * n_values;
-                    residuals(&left[values.clone()], begun.limits.of(values))
-                }
+                false => residuals(&left[place * n_values..][..n_values], &begun.limits[place]),
             };
             Guess { patch, residuals }
         });
@@ -191,15 +192,14 @@ impl Search<'_> {
     /// Some patches with their latents; without coefficients where latents are all that is stored.
     pub(super) fn begin(&self, settings: &Settings, group: &Group) -> Result<Begun, Error> {
         let codes = self.latent_codes(settings, group);
-        let scales = group.scales.clone();
+        let (scales, limits) = (group.scales.clone(), group.limits.clone());
         if self.chunk.latents_only {
-            let limits = Limits::default();
             return Ok(Begun { scales, codes, left: Vec::new(), limits, coefs: Vec::new() });
         }
         let left = self.left(group, &codes)?;
         // What latents leave is small: one projection will do.
         let coefs = self.model.project(self.chunk.backend, &left);
-        Ok(Begun { scales, codes, left, limits: self.limits(group), coefs })
+        Ok(Begun { scales, codes, left, limits, coefs })
     }
 
     /// Some patches without latents, refined.
@@ -214,7 +214,7 @@ impl Search<'_> {
         };
         let left = less(&group.inputs, &output);
         let coefs = less(&group.coordinates, &self.model.least_squares(self.chunk.backend, &output));
-        Ok(Begun { scales: group.scales.clone(), codes, left, limits: self.limits(group), coefs })
+        Ok(Begun { scales: group.scales.clone(), codes, left, limits: group.limits.clone(), coefs })
     }
 
     pub(super) fn latent_codes(&self, settings: &Settings, group: &Group) -> Vec<PatchCode> {
@@ -253,29 +253,25 @@ impl Search<'_> {
         Ok(left)
     }
 
-    fn limits(&self, group: &Group) -> Limits<Vec<f32>> {
-        let n_values = self.grid.patch.n_values();
-        let infinite = || vec![f32::INFINITY; group.inputs.len()];
+    fn limits(&self, patch: usize, scale: i32) -> Limits {
+        let infinite = || vec![f32::INFINITY; self.grid.patch.n_values()];
         let mut limits = Limits { below: infinite(), above: infinite() };
         let target = &self.chunk.target;
         let width = target.uniform_width() as f64;
-        for (place, (&patch, &scale)) in group.patches.iter().zip(&group.scales).enumerate() {
-            let bound = (self.relative_bound * (-f64::from(scale) / 8.0).exp2()) as f32;
-            for (line, pixels) in self.lines(patch) {
-                let line = place * n_values + line.start..place * n_values + line.end;
-                let (below, above) = (&mut limits.below[line.clone()], &mut limits.above[line]);
-                self.bound_in_domain(scale, pixels.clone(), bound, below);
-                above.copy_from_slice(below);
-                let specials = target.specials[pixels.clone()].iter();
-                let pixels = specials.zip(&target.positions[pixels]);
-                for ((below, above), (&special, &position)) in below.iter_mut().zip(above).zip(pixels) {
-                    let near = |end: i64| special != 0 || (2 * (position - end).abs()) as f64 <= width;
-                    if near(target.lowest) {
-                        *above = f32::INFINITY;
-                    }
-                    if near(target.highest) {
-                        *below = f32::INFINITY;
-                    }
+        let bound = (self.relative_bound * (-f64::from(scale) / 8.0).exp2()) as f32;
+        for (line, pixels) in self.lines(patch) {
+            let (below, above) = (&mut limits.below[line.clone()], &mut limits.above[line]);
+            self.bound_in_domain(scale, pixels.clone(), bound, below);
+            above.copy_from_slice(below);
+            let specials = target.specials[pixels.clone()].iter();
+            let pixels = specials.zip(target.positions.slice(pixels).iter());
+            for ((below, above), (&special, position)) in below.iter_mut().zip(above).zip(pixels) {
+                let near = |end: i64| special != 0 || (2 * (position - end).abs()) as f64 <= width;
+                if near(target.lowest) {
+                    *above = f32::INFINITY;
+                }
+                if near(target.highest) {
+                    *below = f32::INFINITY;
                 }
             }
         }
@@ -288,8 +284,8 @@ impl Search<'_> {
             return limits.fill(bound);
         }
         let factor = self.position_scale(scale);
-        let values =
-            self.chunk.target.positions[pixels].iter().map(|&position| (position as f64 * factor) as f32);
+        let positions = self.chunk.target.positions.slice(pixels);
+        let values = positions.iter().map(|position| (position as f64 * factor) as f32);
         let (above, below): (Vec<f32>, Vec<f32>) = values.map(|value| (value + bound, value - bound)).unzip();
         let mut lower = vec![0.0; limits.len()];
         self.model.transform_patch(&above, limits);
@@ -316,20 +312,13 @@ impl Search<'_> {
     }
 }
 
-impl Limits<Vec<f32>> {
-    /// Of some of the values.
-    pub(super) fn of(&self, values: Range<usize>) -> Limits<&[f32]> {
-        Limits { below: &self.below[values.clone()], above: &self.above[values] }
-    }
-}
-
 /// What is left of some values, in steps of twice their limit; 0 within it.
-fn residuals(left: &[f32], limits: Limits<&[f32]>) -> Vec<i32> {
+fn residuals(left: &[f32], limits: &Limits) -> Vec<i32> {
     let steps = |(&left, (&below, &above)): (&f32, (&f32, &f32))| {
         let limit = if left < 0.0 { below } else { above };
         if left.abs() <= limit { 0 } else { (left / (2.0 * limit)).round() as i32 }
     };
-    left.iter().zip(limits.below.iter().zip(limits.above)).map(steps).collect()
+    left.iter().zip(limits.below.iter().zip(&limits.above)).map(steps).collect()
 }
 
 /// Eighths of an octave from the brightest value up to which a patch reaches; `None` where it is dark.
@@ -343,12 +332,9 @@ fn patch_scale(share: f64) -> Option<i32> {
 }
 
 /// Positions with special pixels replaced by the last ordinary one before them.
-fn inpaint<'p>(positions: &'p [i64], specials: &[u8]) -> Cow<'p, [i64]> {
-    if specials.iter().all(|special| *special == 0) {
-        return Cow::Borrowed(positions);
-    }
+fn inpaint(positions: IntegerSlice, specials: &[u8]) -> Vec<i64> {
     let mut last = 0;
-    let ordinary = |(&position, &special): (&i64, &u8)| {
+    let ordinary = |(position, &special): (i64, &u8)| {
         if special == 0 {
             last = position;
         }

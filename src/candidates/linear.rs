@@ -76,8 +76,7 @@ impl Search<'_> {
         for (place, (code, patch)) in codes.iter_mut().zip(pulled).enumerate() {
             let values = place * n_values..(place + 1) * n_values;
             let coefs = &begun.coefs[place * n_linear..][..n_linear];
-            let limits = begun.limits.of(values.clone());
-            code.linear = self.pull(patch, (coefs, limits), &mut left[values], pulls);
+            code.linear = self.pull(patch, (coefs, &begun.limits[place]), &mut left[values], pulls);
         }
         left
     }
@@ -86,7 +85,7 @@ impl Search<'_> {
     fn pull(
         &self,
         mut patch: Pulled,
-        (coefs, limits): (&[f32], Limits<&[f32]>),
+        (coefs, limits): (&[f32], &Limits),
         left: &mut [f32],
         pulls: Pulls,
     ) -> Vec<(u32, i32)> {
@@ -154,7 +153,7 @@ impl Search<'_> {
 }
 
 /// What is left beyond a share of its limits, with its places; and how much is beyond the limits.
-fn excess(left: &[f32], limits: Limits<&[f32]>) -> (Vec<(usize, f32)>, usize) {
+fn excess(left: &[f32], limits: &Limits) -> (Vec<(usize, f32)>, usize) {
     /// Most values are within: so many at once are seen to be.
     const AT_ONCE: usize = 16;
     let beyond_share = |(&left, (&below, &above)): (&f32, (&f32, &f32))| {
@@ -200,9 +199,9 @@ mod tests {
     #[test]
     fn only_what_is_near_the_bound_or_beyond_pulls() {
         let errors = [0.5, -0.95, 1.5, -3.0, 9.0];
-        let below = [f32::INFINITY, 1.0, f32::INFINITY, 2.0, 1.0];
-        let above = [1.0, f32::INFINITY, 1.0, 1.0, f32::INFINITY];
-        let (beyond, n_beyond) = excess(&errors, Limits { below: &below, above: &above });
+        let below = vec![f32::INFINITY, 1.0, f32::INFINITY, 2.0, 1.0];
+        let above = vec![1.0, f32::INFINITY, 1.0, 1.0, f32::INFINITY];
+        let (beyond, n_beyond) = excess(&errors, &Limits { below, above });
         assert_eq!(n_beyond, 2);
         let expected = [(1, -0.05), (2, 0.6), (3, -1.2)];
         assert!(beyond.iter().zip(expected).all(|(found, expected): (&(usize, f32), (usize, f32))| {

@@ -258,20 +258,23 @@ impl<'a> Search<'a> {
             return Ok(true);
         };
         let n_samples = (self.n_patches() / 8).clamp(LEAST_SAMPLES, MOST_SAMPLES / 2);
-        let few = self.saving(start, without, n_samples)?;
+        let samples = |most| evenly_spread(self.n_patches(), most).collect::<Vec<_>>();
+        let few = self.saving(start, without, &samples(n_samples))?;
         if few.is_enough() || 2 * few.n_promising < n_samples {
             return Ok(few.is_enough());
         }
         // The network may save much on one patch in four, of which there happened to be none.
-        let more = self.saving(start, without, 4 * n_samples)?;
-        Ok(few.and(more).is_enough())
+        let mut saving = few;
+        for some in samples(4 * n_samples).chunks(n_samples) {
+            saving = saving.and(self.saving(start, without, some)?);
+        }
+        Ok(saving.is_enough())
     }
 
-    /// What the network saves of so many patches.
-    fn saving(&self, start: &Settings, without: &Choices, n_samples: usize) -> Result<Saving, Error> {
-        let patches = || evenly_spread(self.n_patches(), n_samples);
-        let all_bits = patches().map(|patch| without.bits(patch)).sum();
-        let mut sample = self.promising(start, self.group(patches()))?;
+    /// What the network saves of some patches.
+    fn saving(&self, start: &Settings, without: &Choices, patches: &[usize]) -> Result<Saving, Error> {
+        let all_bits = patches.iter().map(|&patch| without.bits(patch)).sum();
+        let mut sample = self.promising(start, self.group(patches.iter().copied()))?;
         let n_promising = sample.patches.len();
         if n_promising == 0 {
             return Ok(Saving { n_promising, all_bits, saved_bits: 0.0 });

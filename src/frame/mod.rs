@@ -14,6 +14,7 @@ use crate::array::Elements;
 use crate::bound::Tolerance;
 use crate::domain::{Domain, number};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS};
+use crate::integers::IntegerSlice;
 use crate::patch::{BLOCK, PatchGrid, Region};
 use crate::predict::PredictorErrors;
 use crate::symmetry::Centre;
@@ -83,7 +84,7 @@ pub(crate) struct FrameTarget<'a> {
     /// The pixels as they came.
     pub(crate) elements: Elements<'a>,
     /// Position of each pixel that is not special.
-    pub(crate) positions: &'a [i64],
+    pub(crate) positions: IntegerSlice<'a>,
     /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
     pub(crate) specials: &'a [u8],
     /// Width of the range of positions that reconstruct each pixel within its bound; the pixel's own is its middle.
@@ -99,7 +100,7 @@ pub(crate) enum Widths<'a> {
     /// The same for all.
     Uniform(i64),
     /// One for each pixel.
-    Each(&'a [i64]),
+    Each(IntegerSlice<'a>),
 }
 
 impl Widths<'_> {
@@ -107,7 +108,7 @@ impl Widths<'_> {
     pub(crate) fn of(self, pixel: usize) -> i64 {
         match self {
             Self::Uniform(width) => width,
-            Self::Each(widths) => widths[pixel],
+            Self::Each(widths) => widths.at(pixel),
         }
     }
 }
@@ -338,7 +339,7 @@ impl FrameCoder {
     /// Whether a position reconstructs a pixel within the bound.
     #[inline]
     fn reaches(&self, target: &FrameTarget, i: usize, position: i64) -> bool {
-        let distance = 2 * (position - target.positions[i]).abs();
+        let distance = 2 * (position - target.positions.at(i)).abs();
         let width = target.widths.of(i);
         if distance + 2 < width && !self.may_overflow {
             return true;

@@ -209,7 +209,7 @@ impl FrameCoder {
         let i = at.index;
         let step = self.rules.domain.step_positions();
         let bits = self.rules.domain.fraction_bits;
-        let distance = target.positions[i] - prediction;
+        let distance = target.positions.at(i) - prediction;
         let nearest = round_shift(distance, bits);
         let least = least_residual(distance, target.widths.of(i), bits);
         let mut candidates = [least, nearest, nearest + 1, nearest - 1];

@@ -47,8 +47,10 @@ impl FloatLayers {
         let mean_unit = unit(decoder.output_frac_bits.into());
         let mean = stored_at.iter().map(|&p| (decoder.mean[p] as f64 * mean_unit) as f32).collect();
         let n_rows = inverse_norms.len();
-        let by_value = (0..n_stored).flat_map(|p| (0..n_rows).map(move |k| (p, k)));
-        let by_value = by_value.map(|(p, k)| basis[k * n_stored + p]).collect();
+        let mut by_value = Vec::with_capacity(basis.len());
+        for p in 0..n_stored {
+            by_value.extend((0..n_rows).map(|k| basis[k * n_stored + p]));
+        }
         Self { basis, by_value, inverse_norms, mean }
     }
 }
