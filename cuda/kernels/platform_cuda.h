@@ -67,8 +67,11 @@ __global__ void __launch_bounds__(Kernel::THREADS) run_kernel(const Kernel kerne
     }
 }
 
+// Ends when the copy is there. cudaMemcpy may return while what it has staged is still on its way, and our streams, which
+// block for no other, would not wait for that.
 inline void copy_to_device(void *to, const void *from, size_t bytes) {
     require(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "copying to the GPU");
+    require(cudaStreamSynchronize(cudaStreamLegacy), "copying to the GPU");
 }
 
 // Work that the device does in order, while the host goes on.
