@@ -249,7 +249,7 @@ impl Chunk<'_> {
     fn find_centre(&self, frame: usize) -> Centre {
         let positions: Vec<Option<i64>> = self
             .pixels(frame)
-            .map(|i| (self.target.specials[i] == 0).then(|| self.target.positions.at(i)))
+            .map(|i| (self.target.special(i) == 0).then(|| self.target.positions.at(i)))
             .collect();
         find_centre(self.rows, self.cols, &positions, self.target.domain.step_positions())
     }
@@ -575,7 +575,7 @@ impl<'a> ChunkEncoder<'a> {
             let pixels =
                 start + row * grid.cols + region.col..start + row * grid.cols + region.col + region.cols;
             pixels.into_iter().all(|i| {
-                target.specials[i] == 0
+                target.special(i) == 0
                     && (target.positions.at(i) - position).abs() <= target.domain.step_positions()
                     && target.reaches(i, position)
             })

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::array::{ByteOrder, ElementType, Elements};
 use crate::bound::Tolerance;
 use crate::domain::{Domain, MAX_POSITION, Scale, is_special, number, to_root, ulp};
-use crate::frame::{ESCAPE, FrameTarget, Widths};
+use crate::frame::{ESCAPE, FrameTarget, Widths, mark_at};
 use crate::integers::Integers;
 use crate::options::Options;
 
@@ -76,7 +76,8 @@ pub(crate) struct Target<'a> {
     /// As they came, since their patterns would take twice as much or more.
     bytes: Cow<'a, [u8]>,
     pub(crate) positions: Integers,
-    pub(crate) specials: Vec<u8>,
+    /// As in [`FrameTarget`].
+    specials: Vec<u8>,
     /// Patterns with numbers of their own; `None` if no pixel is special.
     pub(crate) patterns: Option<Vec<u64>>,
     /// As in [`FrameTarget`]; `None` where all are the same.
@@ -282,13 +283,15 @@ impl<'a> Target<'a> {
 
     /// Makes pixels special that no residual can bring within the bound.
     pub(crate) fn exclude(&mut self, pixels: &[usize]) {
+        self.specials.resize(self.n_pixels(), 0);
         for &pixel in pixels {
             self.specials[pixel] = 1;
         }
         self.number_specials();
     }
 
-    /// Numbers the most frequent special patterns, and takes the range of everything else.
+    /// Numbers the most frequent special patterns, and takes the range of everything else. Marks are there for all pixels
+    /// before, and after if one is special.
     fn number_specials(&mut self) {
         let elements = Elements::new(self.domain.element, &self.bytes);
         let special = (0..).zip(&self.specials).filter(|(_, special)| **special != 0);
@@ -309,6 +312,14 @@ impl<'a> Target<'a> {
         self.lowest = lowest >> bits << bits;
         self.highest = (highest + step - 1) >> bits << bits;
         self.patterns = self.specials.iter().any(|&special| special != 0).then_some(patterns);
+        if self.patterns.is_none() {
+            self.specials = Vec::new();
+        }
+    }
+
+    /// 0, or what stands for the pixel's special pattern.
+    pub(crate) fn special(&self, pixel: usize) -> u8 {
+        mark_at(&self.specials, pixel)
     }
 
     fn elements(&self) -> Elements<'_> {
@@ -328,7 +339,10 @@ impl<'a> Target<'a> {
             domain: self.domain,
             bytes: bytes.copied().collect(),
             positions: pixels.clone().map(|i| self.positions.at(i)).collect(),
-            specials: pixels.clone().map(|i| self.specials[i]).collect(),
+            specials: match &self.patterns {
+                Some(_) => pixels.clone().map(|i| self.specials[i]).collect(),
+                None => Vec::new(),
+            },
             patterns: self.patterns.clone(),
             widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths.at(i)).collect()),
             uniform_width: self.uniform_width,
@@ -344,7 +358,10 @@ impl<'a> Target<'a> {
         FrameTarget {
             elements: self.elements().slice(pixels.clone()),
             positions: self.positions.slice(pixels.clone()),
-            specials: &self.specials[pixels.clone()],
+            specials: match &self.patterns {
+                Some(_) => &self.specials[pixels.clone()],
+                None => &[],
+            },
             widths: match &self.widths {
                 Some(widths) => Widths::Each(widths.slice(pixels)),
                 None => Widths::Uniform(self.uniform_width),

@@ -8,8 +8,8 @@ use crate::ablation::{Part, has};
 use crate::atoms::{AtomRules, NetworkPatch, PatchHeader};
 use crate::decode::atom_rules;
 use crate::error::Error;
-use crate::integers::IntegerSlice;
 use crate::sae::{ActiveLatents, PatchCode, Penalty, Transform};
+use crate::target::Target;
 
 use super::linear::Pulls;
 use super::{Search, Settings};
@@ -110,8 +110,7 @@ impl Search<'_> {
             let n_patches = self.grid.n_patches();
             if frame.0 != patch / n_patches {
                 let pixels = self.chunk.pixels(patch / n_patches);
-                let positions = target.positions.slice(pixels.clone());
-                frame = (patch / n_patches, inpaint(positions, &target.specials[pixels]));
+                frame = (patch / n_patches, inpaint(target, pixels));
             }
             values.clear();
             self.grid.gather(&frame.1, patch % n_patches, &mut values);
@@ -263,10 +262,9 @@ impl Search<'_> {
             let (below, above) = (&mut limits.below[line.clone()], &mut limits.above[line]);
             self.bound_in_domain(scale, pixels.clone(), bound, below);
             above.copy_from_slice(below);
-            let specials = target.specials[pixels.clone()].iter();
-            let pixels = specials.zip(target.positions.slice(pixels).iter());
-            for ((below, above), (&special, position)) in below.iter_mut().zip(above).zip(pixels) {
-                let near = |end: i64| special != 0 || (2 * (position - end).abs()) as f64 <= width;
+            for ((below, above), pixel) in below.iter_mut().zip(above).zip(pixels) {
+                let (position, is_special) = (target.positions.at(pixel), target.special(pixel) != 0);
+                let near = |end: i64| is_special || (2 * (position - end).abs()) as f64 <= width;
                 if near(target.lowest) {
                     *above = f32::INFINITY;
                 }
@@ -332,13 +330,13 @@ fn patch_scale(share: f64) -> Option<i32> {
 }
 
 /// Positions with special pixels replaced by the last ordinary one before them.
-fn inpaint(positions: IntegerSlice, specials: &[u8]) -> Vec<i64> {
+fn inpaint(target: &Target, pixels: Range<usize>) -> Vec<i64> {
     let mut last = 0;
-    let ordinary = |(position, &special): (i64, &u8)| {
-        if special == 0 {
-            last = position;
+    let ordinary = |pixel| {
+        if target.special(pixel) == 0 {
+            last = target.positions.at(pixel);
         }
         last
     };
-    positions.iter().zip(specials).map(ordinary).collect()
+    pixels.map(ordinary).collect()
 }

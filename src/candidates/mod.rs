@@ -192,12 +192,9 @@ impl<'a> Search<'a> {
         let grid = PatchGrid { rows: chunk.rows, cols: chunk.cols, patch: model.patch() };
         let target = &chunk.target;
         let brightest = target.lowest.abs().max(target.highest.abs()) as f64;
-        let brightest = target
-            .positions
-            .iter()
-            .zip(&target.specials)
-            .filter(|(_, special)| **special == 0)
-            .fold(0.0, |most: f64, (position, _)| most.max(position.abs() as f64))
+        let ordinary = (0..target.n_pixels()).filter(|&pixel| target.special(pixel) == 0);
+        let brightest = ordinary
+            .fold(0.0, |most: f64, pixel| most.max(target.positions.at(pixel).abs() as f64))
             .min(brightest);
         if brightest < 1.0 {
             return None;

@@ -86,12 +86,19 @@ pub(crate) struct FrameTarget<'a> {
     /// Position of each pixel that is not special.
     pub(crate) positions: IntegerSlice<'a>,
     /// 0, or 1 + the number of the pixel's special pattern (1 + [`ESCAPE`] where it has none).
+    /// Empty where no pixel of the chunk is special.
     pub(crate) specials: &'a [u8],
     /// Width of the range of positions that reconstruct each pixel within its bound; the pixel's own is its middle.
     pub(crate) widths: Widths<'a>,
     pub(crate) tolerance: Tolerance,
     /// Whether errors have to cancel out within each block.
     pub(crate) unbiased: bool,
+}
+
+/// The mark of a pixel among those of all, or of none.
+#[inline]
+pub(crate) fn mark_at(marks: &[u8], pixel: usize) -> u8 {
+    marks.get(pixel).copied().unwrap_or(0)
 }
 
 /// How many positions, from the first to the last, keep a pixel within its bound. Never less than a step.
