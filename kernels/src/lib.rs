@@ -17,7 +17,7 @@ use gemm::{Factor, gemm};
 const MOST_PLAIN_ROWS: usize = 2;
 
 /// Columns of weights that are made floats at a time.
-const PANEL_COLS: usize = 256;
+const PANEL_COLS: usize = 128;
 
 /// `matrixmultiply` on the calling thread, or on several scoped threads that share the rows of the left operand.
 ///
