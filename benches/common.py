@@ -104,11 +104,17 @@ def write_versions(path, packages, **more):
     replace_text(path, "".join(f"{name:{width}} {value}\n" for name, value in entries.items()))
 
 
+def command_line(program):
+    """What was called, with files by their names alone: a record names no folder of a machine."""
+    words = (pathlib.PurePath(word).name if "/" in word else word for word in sys.argv[1:])
+    return " ".join([f"benches/{program}", *words])
+
+
 def write_record(folder, name, columns, rows, **more):
     """A bench's rows as DATE-NAME.csv, with what they were made with beside it."""
     path = pathlib.Path(folder) / f"{datetime.date.today().isoformat()}-{name}.csv"
     write_csv(path, columns, rows)
-    command = " ".join([f"benches/{pathlib.Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = command_line(pathlib.Path(sys.argv[0]).name)
     write_versions(path.with_suffix(".txt"), ("numpy",), **more, command=command)
 
 

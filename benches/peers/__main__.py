@@ -120,11 +120,6 @@ def write_record(options, rows, memory, notes):
     return stem.with_suffix(".csv")
 
 
-def command_line():
-    """What was called, with files by their names alone: a record names no folder of a machine."""
-    return " ".join(["benches/peers", *(pathlib.PurePath(word).name if "/" in word else word for word in sys.argv[1:])])
-
-
 def findings(rows, memory):
     """What is not as promised, one line each."""
     above = [f"memory, {row['direction']}, {row['setting']}, {row['chunk']}: {row['growth_bytes']} bytes, allowed are "
@@ -146,7 +141,7 @@ def main():
     memory = measure_resources(options, source)
     found = findings(rows, memory)
     notes = {
-        "command": command_line(), "seconds": f"{time.perf_counter() - started:.0f}",
+        "command": common.command_line("peers"), "seconds": f"{time.perf_counter() - started:.0f}",
         "noise": "measured" if codecs_hdf5.knows_noise_bounds() else "left out: `sae filter-args` knows no --noise",
         "found": "; ".join(found) or "every bound kept, no memory above the limit, no kind of data fell short",
     }
