@@ -82,11 +82,9 @@ def measured(frames, epsilon, flags):
 def table(rows):
     """Markdown."""
     heads = ["", "ε", *HEADS, f"unbiased: {HEADS[0]}", *HEADS[1:]]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in rows:
-        cells = [report.number(row[name]) if name.endswith("ratio") else f"{row[name]:.3f}" for name in COLUMNS[2:]]
-        lines.append(f"| {row['set']} | {row['epsilon']:g} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cell = lambda row, name: report.number(row[name]) if name.endswith("ratio") else f"{row[name]:.3f}"  # noqa: E731
+    body = [[row["set"], f"{row['epsilon']:g}", *(cell(row, name) for name in COLUMNS[2:])] for row in rows]
+    return "\n".join(report.lines_of(heads, body))
 
 
 def main():

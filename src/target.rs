@@ -339,10 +339,7 @@ impl<'a> Target<'a> {
             domain: self.domain,
             bytes: bytes.copied().collect(),
             positions: pixels.clone().map(|i| self.positions.at(i)).collect(),
-            specials: match &self.patterns {
-                Some(_) => pixels.clone().map(|i| self.specials[i]).collect(),
-                None => Vec::new(),
-            },
+            specials: pixels.clone().filter_map(|i| self.specials.get(i).copied()).collect(),
             patterns: self.patterns.clone(),
             widths: self.widths.as_ref().map(|widths| pixels.map(|i| widths.at(i)).collect()),
             uniform_width: self.uniform_width,
@@ -358,10 +355,7 @@ impl<'a> Target<'a> {
         FrameTarget {
             elements: self.elements().slice(pixels.clone()),
             positions: self.positions.slice(pixels.clone()),
-            specials: match &self.patterns {
-                Some(_) => &self.specials[pixels.clone()],
-                None => &[],
-            },
+            specials: self.specials.get(pixels.clone()).unwrap_or_default(),
             widths: match &self.widths {
                 Some(widths) => Widths::Each(widths.slice(pixels)),
                 None => Widths::Uniform(self.uniform_width),

@@ -114,8 +114,8 @@ class PictureCodec:
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantised:
-    """A lossless codec on whole steps of 2 ε, in the smallest integers that hold them; pictures count from the least."""
+class Transformed:
+    """A codec that is given something else in place of the values; `made` is what tables call that."""
 
     inner: object
     model_bytes = 0
@@ -124,7 +124,7 @@ class Quantised:
 
     @property
     def name(self):
-        return f"quantised, {self.inner.name}"
+        return f"{self.made}, {self.inner.name}"
 
     @property
     def one_frame_only(self):
@@ -133,6 +133,16 @@ class Quantised:
     @property
     def prefers_stacks(self):
         return self.inner.prefers_stacks
+
+    def stored_bytes(self, file):
+        return self.inner.stored_bytes(file)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantised(Transformed):
+    """A lossless codec on whole steps of 2 ε, in the smallest integers that hold them; pictures count from the least."""
+
+    made = "quantised"
 
     def takes(self, values):
         return values.dtype.kind == "f"
@@ -147,33 +157,15 @@ class Quantised:
         steps = self.inner.load(file, bound) + np.int64(file.attrs["zero"])
         return (steps * (2 * bound.value)).astype(file.attrs["dtype"])
 
-    def stored_bytes(self, file):
-        return self.inner.stored_bytes(file)
-
 
 @dataclasses.dataclass(frozen=True)
-class SquareRoots:
+class SquareRoots(Transformed):
     """A codec with an absolute bound, on Anscombe's √(x + 3/8), where the noise of counts is 1/2 everywhere.
 
     Half of the bound in deviations is asked for there. Below 0 the curve goes on as its tangent.
     """
 
-    inner: object
-    model_bytes = 0
-    thorough = False
-    is_ours = False
-
-    @property
-    def name(self):
-        return f"square roots, {self.inner.name}"
-
-    @property
-    def one_frame_only(self):
-        return self.inner.one_frame_only
-
-    @property
-    def prefers_stacks(self):
-        return self.inner.prefers_stacks
+    made = "square roots"
 
     def takes(self, values):
         return self.inner.takes(square_roots(values))
@@ -186,9 +178,6 @@ class SquareRoots:
         counts = counts_of_roots(self.inner.load(file, bounds.half_noise(bound)))
         dtype = np.dtype(file.attrs["counts"])
         return np.rint(counts).clip(min=0).astype(dtype) if dtype.kind in "iu" else counts.astype(dtype)
-
-    def stored_bytes(self, file):
-        return self.inner.stored_bytes(file)
 
 
 ROOT_OF_ZERO = np.sqrt(3 / 8)

@@ -68,13 +68,13 @@ impl Group {
     /// Those at some places.
     pub(super) fn select(&self, places: &[usize]) -> Self {
         Self {
-            patches: places.iter().map(|&place| self.patches[place]).collect(),
-            scales: places.iter().map(|&place| self.scales[place]).collect(),
+            patches: entries(&self.patches, places),
+            scales: entries(&self.scales, places),
             inputs: rows(&self.inputs, self.patches.len(), places),
-            limits: places.iter().map(|&place| self.limits[place].clone()).collect(),
+            limits: entries(&self.limits, places),
             latents: rows(&self.latents, self.patches.len(), places),
             coordinates: rows(&self.coordinates, self.patches.len(), places),
-            refined: places.iter().map(|&place| self.refined[place].clone()).collect(),
+            refined: entries(&self.refined, places),
         }
     }
 }
@@ -84,13 +84,18 @@ impl Begun {
     pub(super) fn select(&self, places: &[usize]) -> Self {
         let of = |values| rows(values, self.codes.len(), places);
         Self {
-            scales: places.iter().map(|&place| self.scales[place]).collect(),
-            codes: places.iter().map(|&place| self.codes[place].clone()).collect(),
+            scales: entries(&self.scales, places),
+            codes: entries(&self.codes, places),
             left: of(&self.left),
-            limits: places.iter().map(|&place| self.limits[place].clone()).collect(),
+            limits: entries(&self.limits, places),
             coefs: of(&self.coefs),
         }
     }
+}
+
+/// Those at some places.
+fn entries<T: Clone>(values: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().map(|&place| values[place].clone()).collect()
 }
 
 /// Some of `n_rows` rows of one length.
@@ -282,8 +287,8 @@ impl Search<'_> {
             return limits.fill(bound);
         }
         let factor = self.position_scale(scale);
-        let positions = self.chunk.target.positions.slice(pixels);
-        let values = positions.iter().map(|position| (position as f64 * factor) as f32);
+        let positions = &self.chunk.target.positions;
+        let values = pixels.map(|pixel| (positions.at(pixel) as f64 * factor) as f32);
         let (above, below): (Vec<f32>, Vec<f32>) = values.map(|value| (value + bound, value - bound)).unzip();
         let mut lower = vec![0.0; limits.len()];
         self.model.transform_patch(&above, limits);

@@ -1,6 +1,6 @@
 //! Errors of a block that cancel out, for encoders that are asked to keep the mean near 0. Decoders know nothing of it.
 
-use super::{FrameTarget, mark_at};
+use super::FrameTarget;
 use crate::bound::difference;
 use crate::domain::Domain;
 use crate::patch::Region;
@@ -69,6 +69,6 @@ impl FrameTarget<'_> {
     fn ordinary(&self, cols: usize, area: &Region) -> impl Iterator<Item = usize> {
         let (first, n_cols) = (area.row * cols + area.col, area.cols);
         let pixels = (0..area.rows).flat_map(move |row| first + row * cols..first + row * cols + n_cols);
-        pixels.filter(|&i| mark_at(self.specials, i) == 0)
+        pixels.filter(|&i| self.special(i) == 0)
     }
 }

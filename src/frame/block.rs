@@ -1,6 +1,6 @@
 //! Blocks without residuals, which a decision or two declare empty or mirrored: docs/format.md, "Block flags".
 
-use super::{Balance, FrameCoder, FrameJob, FramePlan, FrameTarget, Method, mark_at};
+use super::{Balance, FrameCoder, FrameJob, FramePlan, FrameTarget, Method};
 use crate::entropy::{AdaptiveBit, BitCoder};
 use crate::initial::InitialStates;
 use crate::patch::{BLOCK, Region};
@@ -218,7 +218,7 @@ impl FrameCoder {
         let within = (area.row..area.row + area.rows).all(|row| {
             (row * cols + area.col..row * cols + area.col + area.cols).all(|i| {
                 let position = position(i);
-                if mark_at(target.specials, i) == 0 {
+                if target.special(i) == 0 {
                     self.reaches(target, i, position)
                 } else {
                     // A fill value of 0 need not break up the blocks of zeros around it.

@@ -1,7 +1,7 @@
 //! Pixels that are kept bit for bit: special values by number, and lossless patches: docs/format.md, "Pixels".
 
 use super::special::MarksAround;
-use super::{ESCAPE, FrameCoder, FrameJob, Pixel, mark_at};
+use super::{ESCAPE, FrameCoder, FrameJob, Pixel};
 use crate::entropy::{AdaptiveBit, BitCoder, EXP_GOLOMB_DECISIONS, code_exp_golomb};
 
 impl FrameCoder {
@@ -17,7 +17,7 @@ impl FrameCoder {
             above_right: mark(row > 0 && col + 1 < cols, i.wrapping_sub(cols.wrapping_sub(1))),
             before: self.previous_exact[i],
         };
-        let wanted = job.target.map(|target| (mark_at(target.specials, i), target.elements.at(i)));
+        let wanted = job.target.map(|target| (target.special(i), target.elements.at(i)));
         let patterns = self.rules.specials.as_deref().unwrap_or_default();
         let coded = self.specials.code(coder, &around, patterns, self.rules.domain.element, wanted);
         if let Some((mark, pattern)) = coded {

@@ -95,6 +95,14 @@ pub(crate) struct FrameTarget<'a> {
     pub(crate) unbiased: bool,
 }
 
+impl FrameTarget<'_> {
+    /// The mark of a pixel.
+    #[inline]
+    fn special(&self, pixel: usize) -> u8 {
+        mark_at(self.specials, pixel)
+    }
+}
+
 /// The mark of a pixel among those of all, or of none.
 #[inline]
 pub(crate) fn mark_at(marks: &[u8], pixel: usize) -> u8 {

@@ -1,6 +1,6 @@
 //! Predicted pixels and their residuals: docs/format.md, "Pixels".
 
-use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel, mark_at};
+use super::{FrameCoder, FrameJob, FrameTarget, Method, NO_ERRORS, Pixel};
 use crate::domain::{MAX_POSITION, round_shift};
 use crate::entropy::{
     AdaptiveBit, BitCoder, ContextMixer, Decision, MagnitudeBit, MixerRules, ONE, code_magnitude,
@@ -221,7 +221,7 @@ impl FrameCoder {
                 return candidate;
             }
         }
-        if mark_at(target.specials, i) == 0 {
+        if target.special(i) == 0 {
             self.unreachable.push(i);
         }
         nearest
